@@ -3,23 +3,31 @@
 import pandas as pd
 
 # The 50 most frequent tags of all of last.fm, most frequent first (Mason 2020, "Data").
-MASON_TOP50 = """
+MASON_TOP50 = (
+    """
 rock, pop, alternative, indie, electronic, female vocalists, favorites, Love, dance, 00s,
 alternative rock, jazz, beautiful, singer-songwriter, metal, chillout, male vocalists, Awesome,
 classic rock, soul, indie rock, Mellow, electronica, 80s, folk, british, 90s, chill, american,
 instrumental, punk, oldies, seen live, blues, hard rock, cool, Favorite, ambient, acoustic,
 experimental, Favourites, female vocalist, guitar, Hip-Hop, 70s, party, country, easy listening,
 sexy, catchy
-""".strip().replace("\n", " ").split(", ")
+""".strip()
+    .replace("\n", " ")
+    .split(", ")
+)
 
 # In the order of the released 2016 models (Choi et al. 2017, section 3).
-CHOI_TOP50 = """
+CHOI_TOP50 = (
+    """
 rock, pop, alternative, indie, electronic, female vocalists, dance, 00s, alternative rock, jazz,
 beautiful, metal, chillout, male vocalists, classic rock, soul, indie rock, Mellow, electronica,
 80s, folk, 90s, chill, instrumental, punk, oldies, blues, hard rock, ambient, acoustic,
 experimental, female vocalist, guitar, Hip-Hop, 70s, party, country, easy listening, sexy, catchy,
 funk, electro, heavy metal, Progressive rock, 60s, rnb, indie pop, sad, House, happy
-""".strip().replace("\n", " ").split(", ")
+""".strip()
+    .replace("\n", " ")
+    .split(", ")
+)
 
 
 def top_tags(tags: pd.DataFrame, k: int) -> list[str]:

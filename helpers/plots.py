@@ -1,0 +1,217 @@
+"""Every figure of the series. Each function takes `ax=None` (or makes its own grid) and returns (fig, ax).
+
+Colours are Okabe and Ito's, which colour-blind readers can tell apart. A figure drawn from the demo set says so.
+"""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+
+from helpers import metrics, paths
+
+BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, BLACK = (
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000",
+)  # fmt: skip
+SEGMENT_COLORS = {252: BLUE, 512: ORANGE, 1024: GREEN}
+SPLIT_STYLES = {"train": "--", "held_out": "-"}
+SCORE_NAMES = {
+    "streaming_auc": "AUC, all cells together (Keras)",
+    "macro_auc": "macro ROC AUC",
+    "average_precision": "mean average precision",
+    "loss": "binary cross-entropy",
+}
+
+
+def style() -> None:
+    """Set the one style sheet of the series for all figures that follow."""
+    sns.set_theme(context="notebook", style="ticks", palette=[BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW])
+    plt.rcParams.update(
+        {
+            "figure.dpi": 90,
+            "savefig.dpi": 150,
+            "savefig.bbox": "tight",
+            "figure.constrained_layout.use": True,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlesize": "medium",
+            "legend.frameon": False,
+            "svg.hashsalt": "crnn",
+        }
+    )
+
+
+def save(fig: plt.Figure, name: str, provenance: dict) -> Path:
+    """Write `fig` to `figures/<data set>/<name>.png` and `.svg`, labelled if the data are synthetic; return the PNG.
+
+    `provenance` is what `snapshots.load` gives: its `dataset` names the folder, its `synthetic` sets the label.
+    """
+    if provenance["synthetic"] and not getattr(fig, "labelled", False):
+        fig.supxlabel("synthetic demo data", fontsize="small", color="0.45", x=0.99, ha="right", style="italic")
+        fig.labelled = True
+    target = paths.FIGURES / provenance["dataset"] / f"{name}.png"
+    for path, metadata in ((target, None), (target.with_suffix(".svg"), {"Date": None})):
+        with paths.atomic(path) as temporary:
+            fig.savefig(temporary, metadata=metadata)
+    return target
+
+
+def _axes(ax: plt.Axes | None, **options) -> tuple[plt.Figure, plt.Axes]:
+    return (ax.figure, ax) if ax is not None else plt.subplots(**options)
+
+
+def show_pitches(segments_pitches: np.ndarray, title: str = "", ax=None):
+    """Draw one song's `segments_pitches` (num_segments, 12) as an image, time to the right."""
+    fig, ax = _axes(ax, figsize=(9, 2.4))
+    image = ax.imshow(segments_pitches.T, aspect="auto", origin="lower", cmap="magma", vmin=0, vmax=1)
+    ax.set(xlabel="segment", ylabel="pitch class", title=title, yticks=range(0, 12, 2))
+    ax.set_yticklabels(["C", "D", "E", "F♯", "G♯", "A♯"])
+    fig.colorbar(image, ax=ax, label="relative strength")
+    return fig, ax
+
+
+def segment_histogram(num_segments: np.ndarray, thresholds=(252, 512, 1024), ax=None):
+    """Draw how many segments songs have, with the thresholds as lines (Mason 2020, Figure 3)."""
+    fig, ax = _axes(ax, figsize=(8, 3.6))
+    ax.hist(num_segments, bins=np.arange(0, max(num_segments) + 100, 50), color=BLUE, alpha=0.6, edgecolor="white")
+    for threshold in thresholds:
+        share = np.mean(np.asarray(num_segments) >= threshold)
+        ax.axvline(threshold, color=BLACK, linewidth=1)
+        ax.annotate(
+            f"≥ {threshold}: {share:.0%}", (threshold, 1.0), xycoords=("data", "axes fraction"),
+            xytext=(4, -2), textcoords="offset points", va="top", fontsize="small",
+        )  # fmt: skip
+    ax.set(xlabel="segments in the song", ylabel="songs", xlim=(0, None))
+    ax.margins(y=0.15)
+    return fig, ax
+
+
+def songs_remaining(table: pd.DataFrame, ax=None):
+    """Draw songs left at each threshold (Mason 2020, Table 1).
+
+    `table` has the columns `segments`, `training songs` and `held-out songs`."""
+    fig, ax = _axes(ax, figsize=(6, 2.6))
+    positions = np.arange(len(table))
+    train, held_out = table["training songs"], table["held-out songs"]
+    ax.barh(positions, train, color=BLUE, alpha=0.8, label="training")
+    ax.barh(positions, held_out, left=train, color=ORANGE, label="held out")
+    for position, first, second in zip(positions, train, held_out, strict=True):
+        ax.text(first + second, position, f"  {first} + {second}", va="center", fontsize="small")
+    ax.set(yticks=positions, xlabel="songs", ylabel="segments", xlim=(0, 1.25 * (train + held_out).max()))
+    ax.set_yticklabels(table["segments"])
+    ax.invert_yaxis()
+    ax.legend(loc="lower right", ncols=2, fontsize="small", bbox_to_anchor=(1, 1))
+    return fig, ax
+
+
+def layer_diagram(model, ax=None):
+    """Draw a network's layers as blocks: height is the frequency axis, width time, the number the feature maps."""
+    shapes = [
+        (layer.name, layer.output.shape[1:], layer.count_params())
+        for layer in model.layers
+        if layer.name.startswith(("segments_pitches", "pool", "gru", "tags"))
+    ]
+    fig, ax = _axes(ax, figsize=(10, 3.2))
+    x, colors = 0.0, {"segm": SKY, "pool": BLUE, "gru1": GREEN, "gru2": GREEN, "tags": ORANGE}
+    for name, shape, _ in shapes:
+        # Images are (time, pitch, maps) inside the network and (pitch, time, 1) at its input.
+        if name == "segments_pitches":
+            pitch, time, maps = shape
+        else:
+            time, pitch, maps = (
+                (*shape, 1, 1)[:3] if len(shape) == 3 else (shape[0] if len(shape) == 2 else 1, 1, shape[-1])
+            )
+        width, height = 0.35 + 0.30 * np.log2(time + 1), 0.25 + 0.16 * pitch
+        ax.add_patch(
+            plt.Rectangle((x, -height / 2), width, height, facecolor=colors[name[:4]], alpha=0.75, edgecolor=BLACK)
+        )
+        label = {"segments_pitches": "input", "tags": "sigmoid"}.get(name, name.replace("pool", "conv + pool "))
+        ax.text(x + width / 2, height / 2 + 0.08, label, ha="center", fontsize="small")
+        size = (
+            f"{pitch} × {time}\n× {maps}"
+            if len(shape) == 3
+            else f"{time} steps\n× {maps}"
+            if len(shape) == 2
+            else f"{maps}"
+        )
+        ax.text(x + width / 2, -height / 2 - 0.08, size, ha="center", va="top", fontsize="small")
+        x += width + 0.55
+        if name != shapes[-1][0]:
+            ax.annotate("", (x - 0.08, 0), (x - 0.47, 0), arrowprops={"arrowstyle": "->", "color": "0.4"})
+    ax.set(xlim=(-0.2, x - 0.3), ylim=(-1.9, 1.6), title=f"{model.name}: {model.count_params():,} parameters")
+    ax.axis("off")
+    return fig, ax
+
+
+def learning_curves(history: pd.DataFrame, score: str, ax=None):
+    """Draw `score` against epochs, one line per `segments` and split (Mason 2020, Figure 4).
+
+    `history` joins the histories of `training.fit`, with a column `segments`.
+    """
+    fig, ax = _axes(ax, figsize=(5, 3.6))
+    for (segments, split), rows in history.groupby(["segments", "split"]):
+        ax.plot(rows["epoch"], rows[score], SPLIT_STYLES[split], color=SEGMENT_COLORS.get(segments, PINK), alpha=0.9)
+    _chance(ax, score)
+    ax.set(xlabel="epoch", ylabel=SCORE_NAMES[score])
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    return fig, ax
+
+
+def training_grid(history: pd.DataFrame, scores=("streaming_auc", "macro_auc")):
+    """Draw learning curves for each `size` (columns) and score (rows), with one legend (Mason 2020, Figure 4)."""
+    sizes = list(dict.fromkeys(history["size"]))
+    fig, axes = plt.subplots(
+        len(scores), len(sizes), figsize=(4.6 * len(sizes), 3.1 * len(scores)), sharey="row", squeeze=False
+    )
+    for row, score in zip(axes, scores, strict=True):
+        for ax, size in zip(row, sizes, strict=True):
+            learning_curves(history[history["size"] == size], score, ax)
+            ax.set(title=f"{size} network" if row is axes[0] else "", ylim=(0.4, 1.0))
+            ax.label_outer()
+    _legend(fig, sorted(history["segments"].unique()))
+    return fig, axes
+
+
+def repeatability(history: pd.DataFrame, score: str = "streaming_auc"):
+    """Draw every run of `history` (columns `segments`, `seed`) as a thin line, their mean as a thick one (Figure 5)."""
+    values = sorted(history["segments"].unique())
+    fig, axes = plt.subplots(1, len(values), figsize=(4.6 * len(values), 3.4), sharey=True, squeeze=False)
+    for ax, segments in zip(axes[0], values, strict=True):
+        for split, rows in history[history["segments"] == segments].groupby("split"):
+            table = rows.pivot(index="epoch", columns="seed", values=score)
+            color = SEGMENT_COLORS.get(segments, PINK)
+            ax.plot(table, SPLIT_STYLES[split], color=color, alpha=0.35, linewidth=0.8)
+            ax.plot(table.mean(axis=1), SPLIT_STYLES[split], color=color, linewidth=2.2)
+        _chance(ax, score)
+        ax.set(xlabel="epoch", ylabel=SCORE_NAMES[score], title=f"{segments} segments, {table.shape[1]} runs")
+        ax.label_outer()
+    _legend(fig, [])
+    return fig, axes[0]
+
+
+def paired_difference(differences: np.ndarray, labels: tuple[str, str], ax=None):
+    """Draw the bootstrap distribution of a paired score difference with its 95 % interval and zero."""
+    fig, ax = _axes(ax, figsize=(6, 2.8))
+    low, high = metrics.interval(differences)
+    ax.hist(differences, bins=50, color=BLUE, alpha=0.6, edgecolor="white")
+    ax.axvline(0, color=BLACK, linewidth=1)
+    ax.axvspan(low, high, color=ORANGE, alpha=0.2, label=f"95 % interval: {low:+.3f} to {high:+.3f}")
+    ax.set(xlabel=f"macro ROC AUC, {labels[0]} minus {labels[1]}", ylabel="resamples")
+    ax.legend(loc="upper right", fontsize="small", bbox_to_anchor=(1, 1.2))
+    return fig, ax
+
+
+def _chance(ax: plt.Axes, score: str) -> None:
+    if score == "macro_auc":
+        ax.axhline(0.5, color="0.5", linewidth=1, linestyle=":")
+        ax.annotate("constant predictor", (1, 0.5), xycoords=("axes fraction", "data"), xytext=(0, 2),
+                    textcoords="offset points", ha="right", fontsize="x-small", color="0.4")  # fmt: skip
+
+
+def _legend(fig: plt.Figure, segments) -> None:
+    lines = [plt.Line2D([], [], color=SEGMENT_COLORS.get(s, PINK), label=f"{s} segments") for s in segments]
+    lines += [plt.Line2D([], [], color="0.3", linestyle=SPLIT_STYLES[s], label=n) for s, n in
+              (("train", "training songs"), ("held_out", "held-out songs"))]  # fmt: skip
+    fig.legend(handles=lines, loc="outside upper center", ncols=len(lines), fontsize="small")

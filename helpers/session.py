@@ -1,0 +1,39 @@
+"""What every notebook does first: print versions, hardware and data, fix the seed, set the figure style."""
+
+import os
+import platform
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+from helpers import demo_data, paths, plots
+
+PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "h5py", "scikit-learn", "librosa")
+
+
+def start(seed: int = 0) -> Path:
+    """Print what this notebook runs on and return the data folder; makes the demo set if there is no other data.
+
+    Keras is not loaded: notebooks that need no network stay quick.
+    """
+    plots.style()
+    np.random.seed(seed)  # noqa: NPY002 - the legacy generator is what third-party code may use
+    found = [f"{package} {_version(package)}" for package in PACKAGES]
+    print(f"Python {platform.python_version()}, " + ", ".join(found))
+    gpu = "yes" if shutil.which("nvidia-smi") else "none found (fine for the demo; see 04 for Colab's)"
+    print(f"Backend: {os.environ.get('KERAS_BACKEND', 'tensorflow')}. GPU: {gpu}. CPU cores: {os.cpu_count()}.")
+    folder = paths.data_folder()
+    if folder == paths.DEMO:
+        demo_data.ensure()
+    kind = "synthetic demo data, not real music" if paths.is_synthetic(folder) else "real files"
+    print(f"Data: {folder.name} ({kind}). Preset: {paths.preset()}. Seed: {seed}.")
+    return folder
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,194 @@
+"""Training: one `fit` that measures held-out songs at every epoch, records where it came from, and resumes."""
+
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from helpers import metrics, paths
+
+
+def split_last(num_songs: int, held_out_share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return train and held-out row numbers: the last share is held out, unshuffled, as Keras's validation_split.
+
+    Mason 2020 holds out the last 5 %: 119 of 2,362 songs at 252 segments.
+    """
+    cut = int(num_songs * (1 - held_out_share))
+    if not 0 < cut < num_songs:
+        raise ValueError(f"{num_songs} songs cannot be split with {held_out_share:.0%} held out; use more songs.")
+    return np.arange(cut), np.arange(cut, num_songs)
+
+
+def fast_dtype_policy() -> str:
+    """Return "mixed_bfloat16" where the CPU computes bfloat16 natively (it helps the large network), else "float32"."""
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    native = "avx512_bf16" in flags or "amx_bf16" in flags
+    return "mixed_bfloat16" if native and not has_gpu() else "float32"
+
+
+def has_gpu() -> bool:
+    """Return True if Keras's backend sees a GPU."""
+    return bool(keras.distribution.list_devices("gpu"))
+
+
+def fit(
+    build: Callable[[], keras.Model],
+    train: tuple[np.ndarray, np.ndarray],
+    held_out: tuple[np.ndarray, np.ndarray],
+    name: str,
+    num_epochs: int,
+    batch_size: int = 10,
+    learning_rate: float = 1e-3,
+    seed: int = 0,
+    dtype_policy: str = "float32",
+    provenance: dict | None = None,
+    folder: Path | None = None,
+) -> tuple[keras.Model, pd.DataFrame]:
+    """Train with Adam and binary cross-entropy; return the model and its history (Mason 2020, section "Results").
+
+    `train` and `held_out` are (x, y): float32 inputs (n, ...) and 0/1 labels (n, num_tags). `build` makes the
+    network. `provenance` (what `snapshots.load` put into `songs.attrs`) is recorded with the run.
+
+    The history is tidy, one row an epoch and split ("train", "held_out"), in order: `epoch` (from 1), `split`,
+    `loss`, `streaming_auc` (`keras.metrics.AUC` as Mason plots it: all song-tag cells together, 200 thresholds,
+    and while training with dropout on), `macro_auc`, `average_precision` (inference mode), `num_tags` that had
+    both classes, and `seconds` of training.
+
+    The run lives in `results/<name>-<digest of settings and data>/`: `history.csv`, `run.json`, `model.keras`.
+    A run killed half-way goes on from its last whole epoch to the same end; a finished one is loaded.
+    """
+    settings = {
+        "num_epochs": num_epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "seed": seed,
+        "dtype_policy": dtype_policy,
+        "backend": keras.backend.backend(),
+    }
+    run = Path(folder or paths.RESULTS) / f"{name}-{_digest(settings, *train, *held_out)}"
+    model, history = _load_or_build(run, build, settings, -(-len(train[0]) // batch_size))
+    done = len(history) // 2
+    steps = -(-len(train[0]) // batch_size)
+    with tqdm(total=num_epochs * steps, initial=done * steps, desc=name, unit="batch", leave=False) as bar:
+        progress = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_, **__: bar.update())
+        for epoch in range(done, num_epochs):
+            # The order depends on seed and epoch alone, so a resumed run sees what an unbroken one would.
+            order = np.random.default_rng([seed, epoch]).permutation(len(train[0]))
+            _seed_dropout(model, seed, epoch)
+            start = time.perf_counter()
+            log = model.fit(
+                train[0][order], train[1][order], batch_size, shuffle=False, verbose=0, callbacks=[progress]
+            ).history
+            seconds = time.perf_counter() - start
+            rows = [
+                {"epoch": epoch + 1, "split": split, **evaluate(model, *data), "seconds": seconds}
+                for split, data in (("train", train), ("held_out", held_out))
+            ]
+            rows[0] |= {"loss": log["loss"][0], "streaming_auc": log["streaming_auc"][0]}
+            history = pd.concat([history, pd.DataFrame(rows)], ignore_index=True)
+            bar.set_postfix(held_out_macro_auc=f"{rows[1]['macro_auc']:.3f}")
+            _save(run, model, history, settings, provenance)
+    return model, history
+
+
+def evaluate(model: keras.Model, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    """Return loss, streaming AUC (as Keras reports it), macro AUC and average precision in inference mode."""
+    scores = model.predict(x, batch_size=64, verbose=0)
+    streaming = keras.metrics.AUC()
+    streaming.update_state(y, scores)
+    macro = metrics.macro(y, scores)
+    return {
+        "loss": float(np.mean(keras.ops.binary_crossentropy(y.astype("float32"), scores))),
+        "streaming_auc": float(streaming.result()),
+        "macro_auc": macro["macro_auc"],
+        "average_precision": macro["average_precision"],
+        "num_tags": macro["num_tags"],
+    }
+
+
+def hardware() -> str:
+    """Return a short description of what computes: the GPU's name, or the processor and its cores."""
+    if has_gpu():
+        return ", ".join(keras.distribution.list_devices("gpu"))
+    model = [
+        line.split(":")[1].strip()
+        for line in (Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else [])
+        if line.startswith("model name")
+    ]
+    return f"{model[0] if model else platform.machine()}, {os.cpu_count()} cores"
+
+
+def _digest(settings: dict, *arrays: np.ndarray) -> str:
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()[:8]
+
+
+def _load_or_build(run: Path, build, settings: dict, steps: int) -> tuple[keras.Model, pd.DataFrame]:
+    if (run / "model.keras").exists():
+        model = keras.saving.load_model(run / "model.keras")
+        history = pd.read_csv(run / "history.csv")
+        # The model is written after the history: a run killed between the two trains its last epoch again.
+        return model, history[history["epoch"] <= int(model.optimizer.iterations) // steps]
+    keras.utils.set_random_seed(settings["seed"])
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(settings["dtype_policy"])
+    try:
+        model = build()
+    finally:
+        keras.config.set_dtype_policy(before)
+    model.compile(
+        keras.optimizers.Adam(settings["learning_rate"]),
+        "binary_crossentropy",
+        metrics=[keras.metrics.AUC(name="streaming_auc")],
+        # XLA makes these networks several times slower on a CPU; JAX has nothing else.
+        jit_compile=False if settings["backend"] == "tensorflow" and not has_gpu() else "auto",
+    )
+    return model, pd.DataFrame()
+
+
+def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
+    """Set the state of each random layer from seed and epoch: Keras does not keep it in the saved model."""
+    for i, layer in enumerate(model.layers):
+        if generator := getattr(layer, "seed_generator", None):
+            generator.state.assign(np.random.SeedSequence([seed, epoch, i]).generate_state(2))
+
+
+def _save(run: Path, model: keras.Model, history: pd.DataFrame, settings: dict, provenance: dict | None) -> None:
+    """Write the history, then what the run was, then the model: each whole or not at all."""
+    record = {
+        "settings": settings,
+        "data": provenance or {},
+        "parameters": model.count_params(),
+        "versions": {"python": platform.python_version()} | _versions("keras", "tensorflow", "jax", "torch", "numpy"),
+        "hardware": hardware(),
+        "seconds": round(float(history["seconds"].sum() / 2), 1),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    with paths.atomic(run / "history.csv") as temporary:
+        history.to_csv(temporary, index=False)
+    with paths.atomic(run / "run.json") as temporary:
+        temporary.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
+    with paths.atomic(run / "model.keras") as temporary:
+        model.save(temporary)
+
+
+def _versions(*packages: str) -> dict[str, str]:
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
