@@ -20,13 +20,11 @@ def _without_punctuation(text):
     return "".join(c for c in text if c.isalnum()) or text
 
 
-# What two names must share, from strict to lenient; the first that makes them equal names the difference.
-KINDS: dict[str, Callable[[str], str]] = {
-    "case": str.casefold,
-    "punctuation": _without_punctuation,
-    "diacritics": plain,
-}
+# The form in which two names are compared, by the way to match.
 MATCHES: dict[str, Callable[[str], str]] = {"exact": str, "normalized": plain, "track_id": lambda name: ""}
+# Forms from strict to lenient: the first in which two names agree says what kind of difference they have.
+KINDS = {"case": str.casefold, "punctuation": _without_punctuation, "diacritics": plain}
+NAMES = ["title", "artist_name", "lastfm_title", "lastfm_artist"]
 
 
 def read_mismatches(path: Path) -> set[str]:
@@ -63,7 +61,8 @@ def join(
     tag. `songs.attrs` holds `vocabulary`, `segments` and `match`.
     `report["steps"]`: `step`, `kept`, `dropped` (songs), `why`. `report["mismatches"]`: the songs with the
     same track_id but other names, both names, the `kind` of difference, and whether they were `kept`.
-    Raises ValueError for an unknown `match`, an empty or repeating vocabulary, or fewer than 12 segments.
+    Raises ValueError for an unknown `match`, an empty or repeating vocabulary, fewer than 12 segments, or a
+    repeated track_id.
     """
     if match not in MATCHES:
         raise ValueError(f"match is {match!r}; use one of {sorted(MATCHES)}.")
@@ -71,6 +70,10 @@ def join(
         raise ValueError("The vocabulary must be a list of at least one tag, without repeats.")
     if segments < 12:
         raise ValueError(f"segments is {segments}; the network needs at least 12.")
+    for table, name in ((tracks, "tracks"), (tags, "tags")):
+        if not table["track_id"].is_unique:
+            repeated = table["track_id"][table["track_id"].duplicated()].iloc[0]
+            raise ValueError(f"{name} holds the track_id {repeated} twice; keep one row a song.")
 
     steps = [("read", len(tracks), 0, "MSD files that could be read")]
 
@@ -83,19 +86,19 @@ def join(
     songs = keep(tracks, known, "not a known mismatch", "the MSD lists the song as matched to the wrong track")
     found = songs["track_id"].isin(tags["track_id"])
     songs = keep(songs, found, "in last.fm", "no last.fm file has the track_id")
-    lastfm = tags.set_index("track_id", verify_integrity=True).loc[songs["track_id"]]
+    lastfm = tags.set_index("track_id").loc[songs["track_id"]]
     pairs = songs[["track_id", "title", "artist_name"]].assign(
         lastfm_title=lastfm["title"].array, lastfm_artist=lastfm["artist_name"].array
     )
-    same = [_same(*names, MATCHES[match]) for names in pairs.iloc[:, 1:].itertuples(index=False)]
-    labels = _labels(lastfm["tags"], vocabulary)
-    songs = keep(songs.assign(labels=labels), same, "names match", f"title or artist differ (match={match!r})")
-    tagged = [row.any() for row in songs["labels"]]
+    same = [_same(*names, MATCHES[match]) for names in pairs[NAMES].itertuples(index=False)]
+    songs = songs.assign(labels=_labels(lastfm["tags"], vocabulary))
+    songs = keep(songs, same, "names match", f"title or artist differ (match={match!r})")
+    tagged = [labels.any() for labels in songs["labels"]]
     songs = keep(songs, tagged, "has a vocabulary tag", f"none of its tags is among the {len(vocabulary)}")
     long = songs["num_segments"] >= segments
     songs = keep(songs, long, "long enough", f"fewer than {segments} segments").reset_index(drop=True)
     # Copies, so that the whole songs can be freed.
-    songs["segments_pitches"] = _column(pitches[:segments].copy() for pitches in songs["segments_pitches"])
+    songs["segments_pitches"] = [song[:segments].copy() for song in songs["segments_pitches"]]
     songs.attrs = {"vocabulary": list(vocabulary), "segments": int(segments), "match": match}
     report = {
         "steps": pd.DataFrame(steps, columns=["step", "kept", "dropped", "why"]),
@@ -115,19 +118,13 @@ def pitches(songs: pd.DataFrame) -> np.ndarray:
     """Return the network's input, float32 (num_songs, 12, segments, 1): an image per song (Mason 2020)."""
     if songs.empty:
         return np.zeros((0, 12, songs.attrs["segments"], 1), np.float32)
-    return np.stack([song.T for song in songs["segments_pitches"]])[..., np.newaxis]
+    images = np.empty((len(songs), 12, len(songs["segments_pitches"].iloc[0])), np.float32)
+    np.stack([song.T for song in songs["segments_pitches"]], out=images)
+    return images[..., np.newaxis]
 
 
 def _same(title, artist, lastfm_title, lastfm_artist, form):
     return form(title) == form(lastfm_title) and form(artist) == form(lastfm_artist)
-
-
-def _column(arrays):
-    """Return a column that holds one array per row, also if all have the same shape or there is none."""
-    arrays = list(arrays)
-    column = np.empty(len(arrays), object)
-    column[:] = arrays
-    return column
 
 
 def _labels(tag_lists, vocabulary):
@@ -135,23 +132,21 @@ def _labels(tag_lists, vocabulary):
     labels = np.zeros((len(tag_lists), len(vocabulary)), np.uint8)
     for row, tags in zip(labels, tag_lists, strict=True):
         row[[index[tag] for tag, _ in tags if tag in index]] = 1
-    return _column(labels)
+    return list(labels)
 
 
 def _mismatches(pairs):
-    """Return the rows of `pairs` whose names differ, with the mildest form in which they agree as `kind`."""
-    differ = [not _same(*names[1:5], str) for names in pairs.itertuples(index=False)]
-    pairs = pairs[np.asarray(differ, bool)].reset_index(drop=True)
-    kinds = [_kind(*names[1:5]) for names in pairs.itertuples(index=False)]
-    pairs.insert(5, "kind", np.array(kinds, object))
-    return pairs
+    """Return the rows of `pairs` whose names differ, with the `kind` of difference."""
+    kinds = [_kind(*names) for names in pairs[NAMES].itertuples(index=False)]
+    pairs.insert(5, "kind", pd.Series(kinds, pairs.index, dtype=object))
+    return pairs[pairs["kind"] != "none"].reset_index(drop=True)
 
 
-def _kind(title, artist, lastfm_title, lastfm_artist):
-    for kind, form in KINDS.items():
-        if _same(title, artist, lastfm_title, lastfm_artist, form):
+def _kind(*names):
+    for kind, form in {"none": str, **KINDS}.items():
+        if _same(*names, form):
             return kind
-    title_differs, artist_differs = plain(title) != plain(lastfm_title), plain(artist) != plain(lastfm_artist)
-    return " and ".join(["title"] * title_differs + ["artist"] * artist_differs) + (
-        " differ" if title_differs and artist_differs else " differs"
-    )
+    title, artist, lastfm_title, lastfm_artist = map(plain, names)
+    if title != lastfm_title and artist != lastfm_artist:
+        return "title and artist differ"
+    return "title differs" if title != lastfm_title else "artist differs"

@@ -21,7 +21,7 @@ MAX_BYTES = 16 * 2**20  # what one array may claim to need; checked before any m
 
 
 def _of(dataset: str, kind: str, names: str) -> dict[str, tuple[str, str]]:
-    return {name: (dataset, kind) for name in names.split()}
+    return dict.fromkeys(names.split(), (dataset, kind))
 
 
 # Every field of the data set but the idx_* ones, which only mean something in aggregate files:
@@ -78,11 +78,13 @@ def _read_one(path: Path, wanted: tuple[str, ...]) -> dict:
     row = dict.fromkeys(wanted)
     for dataset, names in _tables(wanted):
         row |= _read_table(_open(file, dataset), dataset, names)
-    for name in wanted:
-        if name in ARRAYS and name != "segments_pitches":
-            row[name] = _read_array(_open(file, ARRAYS[name]), name)
     row["segments_pitches"] = _read_pitches(_open(file, ARRAYS["segments_pitches"]))
     row["num_segments"] = len(row["segments_pitches"])
+    for name in wanted:
+        if row[name] is None:
+            row[name] = _read_array(_open(file, ARRAYS[name]), name)
+            if name.startswith("segments_") and len(row[name]) != row["num_segments"]:
+                raise ValueError(f"{name} has {len(row[name])} segments, segments_pitches {row['num_segments']}")
     if not row["track_id"]:
         raise ValueError("the track_id is empty")
     return row
@@ -147,11 +149,11 @@ def _record(names):
 
 
 def _read_table(data, dataset, names):
-    stored, shape = data.get_type(), data.shape
+    stored, shape = data.get_type(), data.shape or ()  # None if empty by its type
     if len(shape) != 1 or not isinstance(stored, h5t.TypeCompoundID):
         raise ValueError(f"{dataset} is not a table")
     if shape[0] != 1:
-        raise ValueError(f"{dataset} holds {shape[0]:,} songs, not one: aggregate and summary files are not read")
+        raise ValueError(f"{dataset} holds {shape[0]:,} songs, not one; aggregate and summary files are not read")
     _check_storage(data, shape, dataset)
     dtype, record = _record(names)
     for name in names:
@@ -175,7 +177,7 @@ def _decode(value, name):
 
 
 def _read_pitches(data):
-    name, shape = "segments_pitches", data.shape
+    name, shape = "segments_pitches", data.shape or ()
     if not isinstance(data.get_type(), h5t.TypeFloatID):
         raise ValueError(f"{name} does not hold floating-point numbers")
     if len(shape) != 2 or shape[1] != 12:
@@ -194,8 +196,10 @@ def _read_pitches(data):
 
 
 def _read_array(data, name):
-    shape = data.shape
+    shape, dtype = data.shape or (), data.dtype
+    if dtype.kind not in "fiS" or len(shape) not in (1, 2):
+        raise ValueError(f"{name} holds {dtype} of shape {shape}, not an array of numbers or names")
     _check_storage(data, shape, name)
-    values = np.zeros(shape, data.dtype)
+    values = np.zeros(shape, dtype)
     data.read(h5s.ALL, h5s.ALL, values)
-    return np.array([_decode(value, name) for value in values], object) if values.dtype.kind == "S" else values
+    return values if dtype.kind != "S" else np.array([_decode(value, name) for value in values], object)

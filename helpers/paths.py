@@ -46,6 +46,11 @@ def is_synthetic(folder: Path) -> bool:
     return (folder / DEMO_MARKER).is_file()
 
 
+def provenance(folder: Path) -> dict:
+    """Return what every result and figure must carry on: `dataset` (the folder's name) and `synthetic`."""
+    return {"dataset": Path(folder).name, "synthetic": is_synthetic(Path(folder))}
+
+
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` on success, remove it on any error.

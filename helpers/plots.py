@@ -43,15 +43,19 @@ def style() -> None:
     )
 
 
-def save(fig: plt.Figure, name: str, provenance: dict) -> Path:
+def save(fig: plt.Figure, name: str, provenance: dict, table: pd.DataFrame | None = None) -> Path:
     """Write `fig` to `figures/<data set>/<name>.png` and `.svg`, labelled if the data are synthetic; return the PNG.
 
-    `provenance` is what `snapshots.load` gives: its `dataset` names the folder, its `synthetic` sets the label.
+    `provenance` (of `paths.provenance` or a snapshot) has `dataset`, which names the folder, and `synthetic`.
+    `table`, the tidy data the figure is drawn from, is written beside it as CSV.
     """
     if provenance["synthetic"] and not getattr(fig, "labelled", False):
         fig.supxlabel("synthetic demo data", fontsize="small", color="0.45", x=0.99, ha="right", style="italic")
         fig.labelled = True
     target = paths.FIGURES / provenance["dataset"] / f"{name}.png"
+    if table is not None:
+        with paths.atomic(target.with_suffix(".csv")) as temporary:
+            table.round(6).to_csv(temporary, index=False)
     for path, metadata in ((target, None), (target.with_suffix(".svg"), {"Date": None})):
         with paths.atomic(path) as temporary:
             fig.savefig(temporary, metadata=metadata)

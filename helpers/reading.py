@@ -111,7 +111,9 @@ def _attempt(read_one, path):
     try:
         return read_one(path), None
     except READ_ERRORS as error:
-        return None, str(error) or type(error).__name__
+        # Our own checks raise ValueError and speak plainly; the rest comes from the libraries below.
+        plain = isinstance(error, ValueError)
+        return None, str(error) if plain else f"cannot be read: {str(error) or type(error).__name__}"
 
 
 def _raise(error):

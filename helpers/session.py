@@ -18,6 +18,8 @@ def start(seed: int = 0) -> Path:
 
     Keras is not loaded: notebooks that need no network stay quick.
     """
+    # TensorFlow reads this when it is first imported; its start-up notes say nothing to a reader.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     plots.style()
     np.random.seed(seed)  # noqa: NPY002 - the legacy generator is what third-party code may use
     found = [f"{package} {_version(package)}" for package in PACKAGES]

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers import paths
+from helpers import joining, lastfm, msd, paths
 
 FORMAT = "crnn-music-tagging snapshot 1"
 ARRAYS = ("segments_pitches", "labels")
@@ -36,15 +36,32 @@ class _AllowList(pickle.Unpickler):
         return ALLOWED[module, name]
 
 
-def save(songs: pd.DataFrame, dataset: str, report: dict | None = None, folder: Path | None = None) -> Path:
+def path_of(dataset: Path, segments: int, match: str = "exact", folder: Path | None = None) -> Path:
+    """Return where the snapshot of a data folder lies, such as `data/snapshots/demo_segments-252_exact.pkl`."""
+    return Path(folder or paths.SNAPSHOTS) / f"{Path(dataset).name}_segments-{segments}_{match}.pkl"
+
+
+def ensure(dataset: Path, vocabulary: list[str], segments: tuple[int, ...], folder: Path | None = None) -> list[Path]:
+    """Return the snapshots of `dataset` at these segment counts, joined exactly; makes all if one is missing.
+
+    Notebook 01 makes them step by step; this is for a reader who starts at a later one.
+    """
+    found = [path_of(dataset, count, folder=folder) for count in segments]
+    if all(path.is_file() for path in found):
+        return found
+    tracks, tags = msd.read_tracks(dataset)[0], lastfm.read_tags(dataset)[0]
+    joined = [joining.join(tracks, tags, vocabulary, count) for count in segments]
+    return [save(songs, dataset, report, folder) for songs, report in joined]
+
+
+def save(songs: pd.DataFrame, dataset: Path, report: dict | None = None, folder: Path | None = None) -> Path:
     """Write `songs` of `helpers.joining.join` to `<dataset>_segments-<S>_<match>.pkl` and return its path.
 
-    `dataset` is a folder of source files (a path: its name is kept, and whether it is synthetic) or a name.
+    `dataset` is the folder the songs were read from; its name is kept, and whether it is synthetic.
     `report` is the one that `join` returned; its counts become part of the provenance. `folder` is
     `data/snapshots` by default. The file appears whole or not at all.
     """
-    source, attrs = Path(dataset), songs.attrs
-    name = f"{source.name}_segments-{attrs['segments']}_{attrs['match']}.pkl"
+    attrs = songs.attrs
     content = {
         "format": FORMAT,
         "columns": {
@@ -53,8 +70,7 @@ def save(songs: pd.DataFrame, dataset: str, report: dict | None = None, folder: 
         },
         "vocabulary": list(attrs["vocabulary"]),
         "provenance": {
-            "dataset": source.name,
-            "synthetic": paths.is_synthetic(source),
+            **paths.provenance(dataset),
             "segments": int(attrs["segments"]),
             "match": attrs["match"],
             "num_songs": len(songs),
@@ -64,7 +80,7 @@ def save(songs: pd.DataFrame, dataset: str, report: dict | None = None, folder: 
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
         },
     }
-    path = Path(folder or paths.SNAPSHOTS) / name
+    path = path_of(dataset, attrs["segments"], attrs["match"], folder)
     with paths.atomic(path) as temporary:
         temporary.write_bytes(pickle.dumps(content, protocol=5))
     return path

@@ -3,15 +3,18 @@
 import hashlib
 import io
 import json
-import os
 import random
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
 import threading
 import time
+import urllib.request
 import zipfile
+from email import message_from_string
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -42,7 +45,7 @@ class Handler(BaseHTTPRequestHandler):
             if start >= len(body):
                 self.send_error(416)
                 return
-        self.send_response(206 if start else 200)
+        self.send_response(206 if start or server.always_partial else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
         for name, value in server.validators.items():
@@ -51,6 +54,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(body) - start))
         self.end_headers()
         self.wfile.write(body[start:][: server.cuts.pop(0) if server.cuts else None])
+        if server.stalls:
+            time.sleep(server.stalls.pop())
 
     def log_message(self, *args):
         pass
@@ -63,6 +68,8 @@ def server(monkeypatch):
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.files, server.redirects, server.cuts, server.requests = {"/a.bin": CONTENT}, {}, [], []
         server.validators = {"ETag": '"one"', "Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"}
+        server.stalls, server.always_partial = [], False
+        server.handle_error = lambda *args: None  # a client that hangs up is no news
         server.ranges = server.heeds_if_range = server.says_length = True
         server.url = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -103,6 +110,13 @@ def test_cut_connections_are_resumed(server, tmp_path, validators):
     assert ranges(server) == [None, "bytes=400000-", "bytes=700000-"]
 
 
+def test_a_server_that_falls_silent_is_asked_again(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "TIMEOUT", 0.2)
+    server.cuts, server.stalls = [400_000], [0.6]
+    assert fetch(server, tmp_path).read_bytes() == CONTENT
+    assert ranges(server) == [None, "bytes=400000-"]
+
+
 def test_a_later_run_resumes(server, tmp_path, monkeypatch):
     monkeypatch.setattr(download, "TRIES", 1)
     server.cuts = [400_000]
@@ -119,15 +133,31 @@ def test_a_server_that_ignores_range_starts_over(server, tmp_path):
     assert ranges(server) == [None, "bytes=400000-"]
 
 
-def test_without_a_validator_nothing_is_joined(server, tmp_path):
+def test_without_a_validator_nothing_is_joined(server, tmp_path, monkeypatch):
+    interrupt(server, tmp_path)
+    server.files["/a.bin"] = CONTENT[::-1]
     server.validators, server.cuts = {}, [400_000]
+    with monkeypatch.context() as patch, pytest.raises(ConnectionError):
+        patch.setattr(download, "TRIES", 1)
+        fetch(server, tmp_path)
+    server.requests.clear()
+    server.cuts, server.files["/a.bin"] = [400_000], CONTENT
     assert fetch(server, tmp_path).read_bytes() == CONTENT
     assert ranges(server) == [None, None]
 
 
-def test_a_part_without_note_is_not_continued(server, tmp_path):
+def test_a_part_without_a_whole_note_is_not_continued(server, tmp_path):
     (tmp_path / "a.bin.part").write_bytes(b"of unknown origin")
+    (tmp_path / "a.bin.part.json").write_text('{"validator": "half a no')
     assert fetch(server, tmp_path).read_bytes() == CONTENT
+    assert ranges(server) == [None]
+
+
+def test_a_part_nobody_asked_for_is_refused(server, tmp_path):
+    server.always_partial = True
+    with pytest.raises(ConnectionError, match="changed"):
+        fetch(server, tmp_path)
+    assert not (tmp_path / "a.bin").exists()
 
 
 def test_a_complete_part_needs_no_download(server, tmp_path):
@@ -158,9 +188,9 @@ def test_the_next_address_is_used_and_404_is_not_retried(server, tmp_path):
 
 
 def test_when_all_hosts_are_gone_the_error_says_what_to_do(server, tmp_path):
-    # Port 9 (discard) of this machine: nothing listens there.
-    urls = [server.url + "/gone", "http://127.0.0.1:9/a.bin"]
-    with pytest.raises(ConnectionError) as caught:
+    with socket.socket() as taken, pytest.raises(ConnectionError) as caught:
+        taken.bind(("127.0.0.1", 0))  # but not listening: refuses connections
+        urls = [server.url + "/gone", f"http://127.0.0.1:{taken.getsockname()[1]}/a.bin"]
         download.fetch(urls, tmp_path / "a.bin", SIZE, advice="Use the demo set.")
     message = str(caught.value)
     assert all(text in message for text in [*urls, "404", "refused", str(tmp_path / "a.bin"), "Use the demo set."])
@@ -200,11 +230,24 @@ def test_only_http_is_used(server, tmp_path):
     secret = tmp_path / "secret"
     secret.write_bytes(CONTENT)
     server.redirects["/a.bin"] = secret.as_uri()
-    for url in (secret.as_uri(), "ftp://127.0.0.1:9/a.bin", server.url + "/a.bin"):
-        with pytest.raises(ConnectionError):
+    urls = {secret.as_uri(): "only http", "ftp://127.0.0.1/a.bin": "only http", server.url + "/a.bin": "302"}
+    for url, reason in urls.items():
+        with pytest.raises(ConnectionError, match=reason):
             download.fetch([url], tmp_path / "a.bin", SIZE)
     server.redirects["/a.bin"], server.files["/b.bin"] = "/b.bin", CONTENT
     assert fetch(server, tmp_path).read_bytes() == CONTENT
+
+
+def test_a_redirect_to_ftp_is_refused(server, tmp_path, monkeypatch):
+    def answer(handler, request):
+        headers = message_from_string(f"Content-Length: {SIZE}\n")
+        return urllib.request.addinfourl(io.BytesIO(CONTENT), headers, request.full_url, 200)
+
+    monkeypatch.setattr(urllib.request.FTPHandler, "ftp_open", answer)
+    server.redirects["/a.bin"] = "ftp://127.0.0.1/a.bin"
+    with pytest.raises(ConnectionError, match="ftp"):
+        fetch(server, tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def make_tar(path, members, mode="w:gz"):
@@ -242,10 +285,11 @@ def files_below(folder):
 
 
 @pytest.mark.parametrize(
-    ("make", "name"), [(make_tar, "x.tar.gz"), (make_zip, "x.zip"), (partial_tar := make_tar, "plain.tar.gz")]
+    ("make", "name", "top"),
+    [(make_tar, "x.tar.gz", "Set/"), (make_zip, "x.zip", "Set/"), (make_tar, "two_tops.tar.gz", "")],
 )
-def test_only_songs_are_unpacked_once(tmp_path, make, name):
-    archive = make(tmp_path / name, SONGS)
+def test_only_songs_are_unpacked_once(tmp_path, make, name, top):
+    archive = make(tmp_path / name, {song.replace("Set/", top): content for song, content in SONGS.items()})
     folder = download.unpack(archive, tmp_path / "out" / "songs")
     assert files_below(folder) == ["A/B/TRAB1.h5", "A/C/TRAC1.json", "LICENSE.txt"]
     assert (folder / "A/B/TRAB1.h5").read_bytes() == SONGS["Set/A/B/TRAB1.h5"]
@@ -318,8 +362,8 @@ def truncated(data):
 
 
 def flipped(data):
-    # In the gzip trailer, or in a zip member: only the checksum can tell.
-    place = len(data) - 6 if data[:2] == b"\x1f\x8b" else data.index(b"\x00\x00TRAB1") if 0 else 60
+    # A bit of gzip's own checksum, or of a zip member's content: only the checksum can tell.
+    place = len(data) - 6 if data.startswith(b"\x1f\x8b") else 60
     return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
 
 
@@ -331,6 +375,29 @@ def test_a_damaged_archive_leaves_nothing(tmp_path, make, damage):
     with pytest.raises(ValueError, match="damaged or no archive"):
         download.unpack(archive, tmp_path / "songs")
     assert files_below(tmp_path) == [archive.name]
+
+
+def test_a_negative_size_is_refused(tmp_path):
+    info = tarfile.TarInfo("Set/a.h5")
+    info.size = -512
+    archive = tmp_path / "x.tar"
+    archive.write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(10_240))
+    with pytest.raises(ValueError, match=r"do not use it|damaged"):  # newer Pythons refuse it themselves
+        download.unpack(archive, tmp_path / "songs")
+
+
+def test_two_runs_at_once_do_not_make_half_a_folder(tmp_path, monkeypatch):
+    archive, copy = make_tar(tmp_path / "x.tar.gz", SONGS), shutil.copyfileobj
+
+    def interfere(source, file):
+        copy(source, file)
+        monkeypatch.setattr(shutil, "copyfileobj", copy)
+        shutil.rmtree(next(tmp_path.glob(".songs-*")))  # as the start of a second run does
+
+    monkeypatch.setattr(shutil, "copyfileobj", interfere)
+    with pytest.raises(ValueError, match="another run"):
+        download.unpack(archive, tmp_path / "songs")
+    assert files_below(tmp_path) == ["x.tar.gz"]
 
 
 def test_an_archive_without_songs_is_refused(tmp_path):

@@ -1,0 +1,185 @@
+"""Joining songs and tags: which songs are kept, in what form, and what the report says."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers import joining
+from helpers.joining import join, label_matrix, pitches, read_mismatches
+from helpers.lastfm import read_tags
+from helpers.msd import read_tracks
+from helpers.tags import CHOI_TOP50, MASON_TOP50
+
+VOCABULARY = ["rock", "Love", "jazz"]
+# track_id, MSD title, MSD artist, last.fm title, last.fm artist, kind of difference
+NAMES = [
+    ("T0", "Same", "Same", "Same", "Same", None),
+    ("T1", "Gold Flames Of Angels", "Clp", "Gold Flames of Angels", "CLP", "case"),
+    ("T2", "Bewitched_ Bothered", "J.B.Lenoir", "Bewitched, Bothered", "J.B. Lenoir", "punctuation"),
+    ("T3", "Zig-Zag Walk", "Nick Cave & The Bad Seeds", "Zig Zag walk", "Nick Cave and the Bad Seeds", "punctuation"),
+    ("T4", "Etre Une Femme", "Krystof", "être une femme", "Kryštof", "diacritics"),
+    ("T5", "Angeles", "Elliot Smith", "Angeles", "Johnny Cash", "artist differs"),
+    ("T6", "One", "Metallica", "Two", "Metallica", "title differs"),
+    ("T7", "!!!", "A", "???", "B", "title and artist differ"),
+]
+
+
+def make_tracks(names, lengths=None):
+    rng = np.random.default_rng(0)
+    songs = [rng.random((n, 12), np.float32) for n in (lengths or [20] * len(names))]
+    table = pd.DataFrame(names, columns=["track_id", "title", "artist_name"])
+    return table.assign(num_segments=[len(song) for song in songs], segments_pitches=songs)
+
+
+def make_tags(names, tags=None):
+    table = pd.DataFrame(names, columns=["track_id", "title", "artist_name"])
+    return table.assign(tags=tags or [[("rock", 100)]] * len(names))
+
+
+@pytest.fixture
+def pair():
+    """Return tracks and tags of the songs in NAMES, the tags in another order and with a song more."""
+    tags = [(row[0], row[3], row[4]) for row in NAMES][::-1]
+    return make_tracks([row[:3] for row in NAMES]), make_tags([("T9", "x", "y"), *tags])
+
+
+@pytest.mark.parametrize(
+    ("match", "kept"),
+    [
+        ("exact", ["T0"]),
+        ("normalized", ["T0", "T1", "T2", "T3", "T4"]),
+        ("track_id", [f"T{i}" for i in range(8)]),
+    ],
+)
+def test_ways_to_match(pair, match, kept):
+    songs, report = join(*pair, VOCABULARY, 12, match)
+    assert list(songs["track_id"]) == kept and list(songs.index) == list(range(len(kept)))
+    assert list(songs["title"]) == [row[1] for row in NAMES[: len(kept)]]
+    mismatches = report["mismatches"]
+    assert list(mismatches["kind"]) == [row[5] for row in NAMES[1:]]
+    assert list(mismatches["lastfm_artist"]) == [row[4] for row in NAMES[1:]]
+    assert list(mismatches["kept"]) == [row[0] in kept for row in NAMES[1:]]
+
+
+@given(st.lists(st.tuples(*[st.sampled_from(["a", "A", "b"])] * 4), max_size=8))
+def test_exact_is_the_inner_merge_on_three_keys(names):
+    tracks = make_tracks([(f"T{i}", title, artist) for i, (title, artist, _, _) in enumerate(names)])
+    tags = make_tags([(f"T{i}", title, artist) for i, (_, _, title, artist) in enumerate(names)])
+    songs, _ = join(tracks, tags, ["rock"], 12)
+    merged = tracks.astype(object).merge(tags.astype(object), on=["track_id", "title", "artist_name"])
+    assert list(songs["track_id"]) == list(merged["track_id"])
+
+
+def test_plain_names():
+    assert joining.plain("ÉTUDE, No. 3 & 4") == joining.plain("etude no 3 and 4") == "etudeno3and4"
+    assert joining.plain("Straße") == joining.plain("STRASSE")
+    assert joining.plain("何韻詩") != joining.plain("何") and joining.plain("!!!") != joining.plain("???")
+
+
+def test_labels_follow_the_vocabulary_exactly():
+    tags = [[("Love", 0), ("rock", 1)], [("love", 100), ("Rock", 100)], [("pop", 3), ("rock", 100)], []]
+    names = [(f"T{i}", "t", "a") for i in range(4)]
+    songs, _ = join(make_tracks(names), make_tags(names, tags), VOCABULARY, 12)
+    assert list(songs["track_id"]) == ["T0", "T2"]
+    labels = label_matrix(songs)
+    assert labels.dtype == np.uint8 and labels.tolist() == [[1, 1, 0], [1, 0, 0]]
+    assert songs.attrs == {"vocabulary": VOCABULARY, "segments": 12, "match": "exact"}
+
+
+def test_first_segments_are_copied_and_short_songs_dropped():
+    names = [(f"T{i}", "t", "a") for i in range(3)]
+    tracks = make_tracks(names, [13, 12, 14]).assign(tempo=[1.0, 2.0, 3.0])
+    songs, _ = join(tracks, make_tags(names), VOCABULARY, 13)
+    assert list(songs["num_segments"]) == [13, 14] and list(songs["tempo"]) == [1, 3]
+    image = pitches(songs)
+    assert image.shape == (2, 12, 13, 1) and image.dtype == np.float32 and image.flags.c_contiguous
+    for i, whole in enumerate(tracks["segments_pitches"].iloc[[0, 2]]):
+        np.testing.assert_array_equal(songs["segments_pitches"][i], whole[:13])
+        np.testing.assert_array_equal(image[i, :, :, 0], whole[:13].T)
+        assert not np.shares_memory(songs["segments_pitches"][i], whole)
+
+
+def test_steps_add_up_and_can_be_written_as_json(pair):
+    tracks, tags = pair
+    tags.at[8, "tags"] = [("pop", 100)]  # T0
+    _, report = join(tracks, tags[:-1], VOCABULARY, 12, "normalized", mismatches={"T1", "T99"})
+    assert report["steps"]["step"].tolist() == [
+        "read", "not a known mismatch", "in last.fm", "names match", "has a vocabulary tag", "long enough",
+    ]  # fmt: skip
+    assert report["steps"]["kept"].tolist() == [8, 7, 6, 3, 3, 3]
+    assert report["steps"]["dropped"].tolist() == [0, 1, 1, 3, 0, 0]
+    assert "T1" not in set(report["mismatches"]["track_id"])
+    json.dumps(report["steps"].to_dict("records"))
+
+
+def test_no_song_left(pair):
+    for tracks, tags, segments in ((*pair, 21), (pair[0][:0], pair[1], 12), (pair[0], pair[1][:0], 12)):
+        songs, report = join(tracks, tags, VOCABULARY, segments)
+        assert len(songs) == 0 and report["steps"]["kept"].iloc[-1] == 0
+        assert list(songs.columns) == [*tracks.columns, "labels"]
+        assert label_matrix(songs).shape == (0, 3) and label_matrix(songs).dtype == np.uint8
+        assert pitches(songs).shape == (0, 12, segments, 1) and pitches(songs).dtype == np.float32
+
+
+def test_inputs_are_left_alone(pair):
+    before = [table.copy(deep=True) for table in pair]
+    join(*pair, VOCABULARY, 12, "track_id")
+    for table, copy in zip(pair, before, strict=True):
+        pd.testing.assert_frame_equal(table, copy)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (([], 12), "vocabulary"),
+        ((["rock", "rock"], 12), "vocabulary"),
+        (("rock", 12), "vocabulary"),
+        ((VOCABULARY, 11), "segments is 11"),
+        ((VOCABULARY, 12, "fuzzy"), "match is 'fuzzy'"),
+    ],
+)
+def test_wrong_arguments_are_refused(pair, arguments, reason):
+    with pytest.raises(ValueError, match=reason):
+        join(*pair, *arguments)
+
+
+def test_repeated_track_ids_are_refused(pair):
+    tracks, tags = pair
+    with pytest.raises(ValueError, match="tags holds the track_id T9 twice"):
+        join(tracks, pd.concat([tags, tags[:1]]), VOCABULARY, 12)
+    with pytest.raises(ValueError, match="tracks holds the track_id T0 twice"):
+        join(pd.concat([tracks, tracks[:1]]), tags, VOCABULARY, 12)
+
+
+def test_list_of_mismatches(tmp_path):
+    path = tmp_path / "sid_mismatches.txt"
+    path.write_bytes(
+        b"ERROR: <SOUMNSI12AB0182807 TRMMGKQ128F9325E10> Digital Underground  -  The Way We Swing  !=  Linkwood  -  X\n"
+        b"ERROR: <SOCMRBE12AB018C546 TRMMREB12903CEB1B1> Jimmy Reed  -  \xff  !=  Slim Harpo  -  I Got Love\n"
+    )
+    assert read_mismatches(path) == {"TRMMGKQ128F9325E10", "TRMMREB12903CEB1B1"}
+    path.write_text("<html>404</html>")
+    with pytest.raises(ValueError, match=r"sid_mismatches\.txt has no line"):
+        read_mismatches(path)
+
+
+def test_real_data(real_data):
+    tracks, _ = read_tracks(real_data / "msd_real" / "MillionSongSubset")
+    tags, _ = read_tags(real_data / "msd_real" / "lastfm_subset")
+    for segments, kept in ((252, 39), (512, 36), (1024, 7)):
+        songs, report = join(tracks, tags, MASON_TOP50, segments)
+        assert len(songs) == kept and pitches(songs).shape == (kept, 12, segments, 1)
+        steps = report["steps"].set_index("step")["kept"]
+        assert steps["read"] == 164 and steps["in last.fm"] == 153 and steps["names match"] == 111
+    assert label_matrix(songs).shape == (7, 50) and label_matrix(songs).any(1).all()
+    assert len(report["mismatches"]) == 42
+    _, normalized = join(tracks, tags, CHOI_TOP50, 252, "normalized")
+    mismatches = normalized["mismatches"]
+    assert mismatches["kind"].value_counts().to_dict() == {
+        "case": 19, "punctuation": 8, "artist differs": 8, "diacritics": 7,
+    }  # fmt: skip
+    assert (mismatches["kept"] == ~mismatches["kind"].str.contains("differ")).all()
