@@ -120,13 +120,13 @@ def _open(file, name):
         raise ValueError(f"{name} is not a data set") from None
 
 
-def _check_storage(data, shape, name):
+def _check_storage(data, shape, stored, name):
     storage = data.get_create_plist()
     layout = storage.get_layout()
     if layout == h5d.VIRTUAL or storage.get_external_count():
         raise ValueError(f"{name} keeps its data in other files; they are not read")
     chunk = storage.get_chunk() if layout == h5d.CHUNKED else ()
-    num_bytes = max(math.prod(shape), math.prod(chunk)) * data.get_type().get_size()
+    num_bytes = max(math.prod(shape), math.prod(chunk)) * stored.get_size()
     if num_bytes > MAX_BYTES:
         raise ValueError(f"{name} has an implausible size: {num_bytes:,} bytes, shape {shape}")
 
@@ -154,7 +154,7 @@ def _read_table(data, dataset, names):
         raise ValueError(f"{dataset} is not a table")
     if shape[0] != 1:
         raise ValueError(f"{dataset} holds {shape[0]:,} songs, not one; aggregate and summary files are not read")
-    _check_storage(data, shape, dataset)
+    _check_storage(data, shape, stored, dataset)
     dtype, record = _record(names)
     for name in names:
         try:
@@ -177,8 +177,8 @@ def _decode(value, name):
 
 
 def _read_pitches(data):
-    name, shape = "segments_pitches", data.shape or ()
-    if not isinstance(data.get_type(), h5t.TypeFloatID):
+    name, stored, shape = "segments_pitches", data.get_type(), data.shape or ()
+    if not isinstance(stored, h5t.TypeFloatID):
         raise ValueError(f"{name} does not hold floating-point numbers")
     if len(shape) != 2 or shape[1] != 12:
         raise ValueError(f"{name} has shape {shape}, not (segments, 12)")
@@ -186,7 +186,7 @@ def _read_pitches(data):
         raise ValueError("the song has no segments")
     if shape[0] > MAX_SEGMENTS:
         raise ValueError(f"{name} has an implausible size: {shape[0]:,} segments")
-    _check_storage(data, shape, name)
+    _check_storage(data, shape, stored, name)
     values = np.zeros(shape)
     data.read(h5s.ALL, h5s.ALL, values, h5t.NATIVE_DOUBLE)
     if not (values.min() >= 0 and values.max() <= 1):  # false for NaN too
@@ -197,9 +197,10 @@ def _read_pitches(data):
 
 def _read_array(data, name):
     shape, dtype = data.shape or (), data.dtype
-    if dtype.kind not in "fiS" or len(shape) not in (1, 2):
+    width = (12,) if name == "segments_timbre" else ()
+    if dtype.kind not in "fiS" or not shape or shape[1:] != width:
         raise ValueError(f"{name} holds {dtype} of shape {shape}, not an array of numbers or names")
-    _check_storage(data, shape, name)
+    _check_storage(data, shape, data.get_type(), name)
     values = np.zeros(shape, dtype)
     data.read(h5s.ALL, h5s.ALL, values)
     return values if dtype.kind != "S" else np.array([_decode(value, name) for value in values], object)

@@ -16,7 +16,7 @@ FIGURES = ROOT / "figures"
 RESULTS = ROOT / "results"
 SNAPSHOTS = DATA / "snapshots"
 DEMO = DATA / "demo"
-DEMO_MARKER = "SYNTHETIC_DEMO_DATA.json"
+DEMO_MARKER = "SYNTHETIC_DEMO_DATA.txt"
 
 
 def preset() -> str:

@@ -80,12 +80,12 @@ def segment_histogram(num_segments: np.ndarray, thresholds=(252, 512, 1024), ax=
     """Draw how many segments songs have, with the thresholds as lines (Mason 2020, Figure 3)."""
     fig, ax = _axes(ax, figsize=(8, 3.6))
     ax.hist(num_segments, bins=np.arange(0, max(num_segments) + 100, 50), color=BLUE, alpha=0.6, edgecolor="white")
-    for threshold in thresholds:
+    for i, threshold in enumerate(thresholds):
         share = np.mean(np.asarray(num_segments) >= threshold)
         ax.axvline(threshold, color=BLACK, linewidth=1)
         ax.annotate(
             f"≥ {threshold}: {share:.0%}", (threshold, 1.0), xycoords=("data", "axes fraction"),
-            xytext=(4, -2), textcoords="offset points", va="top", fontsize="small",
+            xytext=(4, -14 * i), textcoords="offset points", va="top", fontsize="small",
         )  # fmt: skip
     ax.set(xlabel="segments in the song", ylabel="songs", xlim=(0, None))
     ax.margins(y=0.15)
@@ -110,41 +110,57 @@ def songs_remaining(table: pd.DataFrame, ax=None):
     return fig, ax
 
 
-def layer_diagram(model, ax=None):
-    """Draw a network's layers as blocks: height is the frequency axis, width time, the number the feature maps."""
-    shapes = [
-        (layer.name, layer.output.shape[1:], layer.count_params())
-        for layer in model.layers
-        if layer.name.startswith(("segments_pitches", "pool", "gru", "tags"))
-    ]
-    fig, ax = _axes(ax, figsize=(10, 3.2))
-    x, colors = 0.0, {"segm": SKY, "pool": BLUE, "gru1": GREEN, "gru2": GREEN, "tags": ORANGE}
-    for name, shape, _ in shapes:
-        # Images are (time, pitch, maps) inside the network and (pitch, time, 1) at its input.
-        if name == "segments_pitches":
-            pitch, time, maps = shape
+def layer_diagram(model, title: str = "", parameters: bool = True, ax=None):
+    """Draw what flows through a network as blocks, and its layers on the arrows between them (Mason 2020, Figure 2).
+
+    An image is as wide as its time axis and as high as its pitch or frequency axis, with more sheets for more
+    maps; later blocks are as high as they have units. All scales are logarithmic. `parameters` writes the number
+    of weights of the layers since the last block.
+    """
+    colors = {"InputLayer": SKY, "MaxPooling2D": BLUE, "GRU": GREEN, "Dense": ORANGE}
+    blocks, step, count, time_first = [], "", 0, False
+    for layer in model.layers:
+        kind, shape = type(layer).__name__, layer.output.shape[1:]
+        count += layer.count_params()
+        time_first |= kind == "Permute"
+        if kind == "Conv2D":
+            step = "conv {}×{}\n".format(*layer.kernel_size)
+        if kind not in colors:
+            continue
+        if len(shape) == 3:
+            time, pitch, maps = shape if time_first else (shape[1], shape[0], shape[2])
+            height, sheets = 0.25 + 0.2 * np.log2(pitch), max(1, round(np.log2(maps) / 2))
+            text = f"{pitch} × {time}" + (f"\n{maps} maps" if maps > 1 else "")
         else:
-            time, pitch, maps = (
-                (*shape, 1, 1)[:3] if len(shape) == 3 else (shape[0] if len(shape) == 2 else 1, 1, shape[-1])
-            )
-        width, height = 0.35 + 0.30 * np.log2(time + 1), 0.25 + 0.16 * pitch
-        ax.add_patch(
-            plt.Rectangle((x, -height / 2), width, height, facecolor=colors[name[:4]], alpha=0.75, edgecolor=BLACK)
-        )
-        label = {"segments_pitches": "input", "tags": "sigmoid"}.get(name, name.replace("pool", "conv + pool "))
-        ax.text(x + width / 2, height / 2 + 0.08, label, ha="center", fontsize="small")
-        size = (
-            f"{pitch} × {time}\n× {maps}"
-            if len(shape) == 3
-            else f"{time} steps\n× {maps}"
-            if len(shape) == 2
-            else f"{maps}"
-        )
-        ax.text(x + width / 2, -height / 2 - 0.08, size, ha="center", va="top", fontsize="small")
-        x += width + 0.55
-        if name != shapes[-1][0]:
-            ax.annotate("", (x - 0.08, 0), (x - 0.47, 0), arrowprops={"arrowstyle": "->", "color": "0.4"})
-    ax.set(xlim=(-0.2, x - 0.3), ylim=(-1.9, 1.6), title=f"{model.name}: {model.count_params():,} parameters")
+            time, units = shape if len(shape) == 2 else (1, shape[0])
+            height, sheets = 0.1 * np.log2(units), 1
+            text = f"{units} tags" if kind == "Dense" else f"{units} units" + (f"\n{time} steps" if time > 1 else "")
+        step += {"MaxPooling2D": "pool {}×{}", "GRU": "GRU", "Dense": "dense"}.get(kind, "")
+        step = step.format(*getattr(layer, "pool_size", ()))
+        text += f"\n{count:,}\nparameters" if parameters and count else ""
+        blocks.append((colors[kind], 0.2 + 0.1 * np.log2(time), height, sheets, step, text))
+        step, count = "", 0
+
+    # Lengths are in inches, as text is; between blocks there is room for an arrow and its text.
+    room, offset, left, middles = 0.85, 0.05, 0.0, []
+    for _, width, *_ in blocks:
+        middles.append(left + max(width, 0.5) / 2)
+        left += max(width, 0.5) + room
+    top = max(height / 2 + offset * sheets for _, _, height, sheets, *_ in blocks)
+    bottom = min(-height / 2 - 0.1 - 0.17 * (text.count("\n") + 1) for _, _, height, _, _, text in blocks)
+    fig, ax = _axes(ax, figsize=(left - room + 0.5, top - bottom + 0.5))
+    end = 0.0
+    for middle, (color, width, height, sheets, step, text) in zip(middles, blocks, strict=True):
+        if step:
+            start, stop = end + 0.1, middle - width / 2 - 0.1
+            ax.annotate("", (stop, 0), (start, 0), arrowprops={"arrowstyle": "->", "color": "0.3", "shrinkA": 0})
+            ax.text((start + stop) / 2, 0.06, step, ha="center", va="bottom", fontsize=8, color="0.3")
+        for shift in offset * np.arange(sheets)[::-1]:
+            corner = (middle - width / 2 + shift, -height / 2 + shift)
+            ax.add_patch(plt.Rectangle(corner, width, height, facecolor=color, edgecolor="white", linewidth=0.8))
+        ax.text(middle, -height / 2 - 0.08, text, ha="center", va="top", fontsize=8.5, linespacing=1.15)
+        end = middle + width / 2 + offset * (sheets - 1)
+    ax.set(xlim=(-0.2, left - room + 0.3), ylim=(bottom, top), aspect="equal", title=title or model.name)
     ax.axis("off")
     return fig, ax
 

@@ -7,6 +7,7 @@ python notebooks/series.py stamp --repo owner/name --ref branch     write naviga
 
 import argparse
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -72,7 +73,8 @@ def execute(path: Path, save: bool = False) -> float:
             notebook, timeout=7200, kernel_name="python3", resources={"metadata": {"path": str(HERE)}}
         ).execute()
     except CellExecutionError as error:
-        raise SystemExit(f"{path.name} failed:\n{error}") from None
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # the kernel's traceback is coloured
+        raise SystemExit(f"{path.name} failed:\n{plain}") from None
     seconds = time.perf_counter() - start
     if save:
         for cell in notebook.cells:

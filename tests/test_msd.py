@@ -191,9 +191,13 @@ def test_extra_fields_are_checked_too(song):
         file.move("analysis/segments_start", "analysis/beats_start")
         file["analysis/segments_start"] = np.zeros(3)
         file["analysis/bars_start"] = "text"
+        file["metadata/similar_artists"] = np.zeros((2, 2), "S5")
+        file["analysis/segments_timbre"] = np.zeros((20, 11))
     for field, reason in {
         "segments_start": "segments_start has 3 segments, segments_pitches 20",
         "bars_start": "bars_start holds object of shape",
+        "similar_artists": "similar_artists holds |S5 of shape (2, 2)",
+        "segments_timbre": "segments_timbre holds float64 of shape (20, 11)",
         "tatums_start": "analysis/tatums_start is missing",
         "duration": "analysis/songs has no duration",
     }.items():

@@ -1,0 +1,128 @@
+"""Training: honest scores, one tidy history, and the same end after any interruption."""
+
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from helpers import models, paths, training
+
+BUILD = functools.partial(models.mason_crnn, "small", 24)
+FACTS = {"dataset": "test", "synthetic": True}
+
+
+def make_data():
+    rng = np.random.default_rng(0)
+    x = rng.random((40, 12, 24, 1), dtype=np.float32)
+    y = (rng.random((40, 50)) < 0.3).astype(np.uint8)
+    return (x[:28], y[:28]), (x[28:], y[28:])
+
+
+def same(first, second):
+    pd.testing.assert_frame_equal(first.drop(columns="seconds"), second.drop(columns="seconds"), rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    return *training.fit(BUILD, *make_data(), "run", 4, seed=3, provenance=FACTS, folder=folder), folder
+
+
+def test_mason_s_split_trains_on_2243_of_2362_songs():
+    train, held_out = training.split_last(2362, 0.05)
+    assert (len(train), len(held_out)) == (2243, 119)
+    assert held_out[0] == 2243 and held_out[-1] == 2361
+    with pytest.raises(ValueError, match="cannot be split"):
+        training.split_last(1, 0.05)
+
+
+def test_the_history_is_tidy_and_the_run_says_where_it_came_from(whole):
+    _, history, folder = whole
+    assert history[["epoch", "split"]].values.tolist() == [[e, s] for e in (1, 2, 3, 4) for s in ("train", "held_out")]
+    (run,) = folder.iterdir()
+    same(pd.read_csv(run / "history.csv"), history)
+    record = json.loads((run / "run.json").read_text())
+    assert record["settings"]["seed"] == 3 and record["data"] == FACTS and record["parameters"] == 81_698
+    assert record["versions"]["keras"] == keras.__version__ and record["hardware"] and record["seconds"] > 0
+
+
+def test_scores_are_scikit_learn_s_and_keras_s(whole):
+    model, history, _ = whole
+    x, y = make_data()[1]
+    scores = model.predict(x, verbose=0)
+    last = history[history["split"] == "held_out"].iloc[-1]
+    both = (y.sum(axis=0) > 0) & (y.sum(axis=0) < len(y))
+    assert last["macro_auc"] == pytest.approx(roc_auc_score(y[:, both], scores[:, both]), abs=1e-6)
+    assert last["average_precision"] == pytest.approx(average_precision_score(y[:, both], scores[:, both]), abs=1e-6)
+    model.compile(loss="binary_crossentropy", metrics=[keras.metrics.AUC(name="auc")])
+    theirs = model.evaluate(x, y, verbose=0, return_dict=True)
+    assert last["streaming_auc"] == pytest.approx(theirs["auc"], abs=1e-5)
+    assert last["loss"] == pytest.approx(theirs["loss"], abs=1e-5)
+
+
+def test_a_finished_run_is_loaded_and_other_settings_make_another_run(whole):
+    model, history, folder = whole
+    again_model, again = training.fit(BUILD, *make_data(), "run", 4, seed=3, folder=folder)
+    same(again, history)
+    np.testing.assert_array_equal(again_model.get_weights()[0], model.get_weights()[0])
+    assert len(list(folder.iterdir())) == 1
+    training.fit(BUILD, *make_data(), "run", 1, seed=4, folder=folder)
+    assert len(list(folder.iterdir())) == 2
+
+
+@pytest.mark.parametrize("target", ["history.csv", "run.json", "model.keras"])
+def test_a_run_stopped_at_any_write_ends_the_same(whole, target, tmp_path, monkeypatch):
+    replace, writes = os.replace, []
+
+    def stop_at_the_second(source, destination):
+        writes.append(str(destination).endswith(target))
+        if sum(writes) == 2 and writes[-1]:
+            raise KeyboardInterrupt
+        replace(source, destination)
+
+    monkeypatch.setattr(os, "replace", stop_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        training.fit(BUILD, *make_data(), "run", 4, seed=3, folder=tmp_path)
+    monkeypatch.undo()
+    model, history = training.fit(BUILD, *make_data(), "run", 4, seed=3, folder=tmp_path)
+    same(history, whole[1])
+    for ours, theirs in zip(model.get_weights(), whole[0].get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, "tests")
+import test_training as t
+t.training.fit(t.BUILD, *t.make_data(), "run", 4, seed=3, folder=Path(sys.argv[1]))
+"""
+
+
+def test_a_killed_process_resumes_to_the_same_end(whole, tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(paths.ROOT)}
+    process = subprocess.Popen([sys.executable, "-c", KILLED, tmp_path], cwd=paths.ROOT, env=environment)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("*/model.keras")) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert list(tmp_path.glob("*/model.keras")), "the process ended before its first checkpoint"
+    _, history = training.fit(BUILD, *make_data(), "run", 4, seed=3, folder=tmp_path)
+    same(history, whole[1])
+
+
+def test_the_dtype_policy_is_used_and_then_put_back(tmp_path):
+    model, history = training.fit(BUILD, *make_data(), "run", 1, dtype_policy="mixed_bfloat16", folder=tmp_path)
+    assert model.get_layer("conv1").compute_dtype == "bfloat16" and model.output.dtype == "float32"
+    assert keras.config.dtype_policy().name == "float32" and history["macro_auc"].notna().all()
+    assert training.fast_dtype_policy() in ("float32", "mixed_bfloat16")
