@@ -1,6 +1,7 @@
 """Read the last.fm data set's JSON files, one per song: its names and its tags."""
 
 import json
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -28,13 +29,12 @@ def read_tags(root: Path, num_workers: int | None = None) -> tuple[pd.DataFrame,
 
 def _read_one(path: Path) -> dict:
     """Return the row of one file; raise ValueError saying what is wrong with it."""
-    with open(path, "rb") as file:
-        raw = file.read(MAX_BYTES + 1)
-    if not raw:
+    size = os.path.getsize(path)
+    if size == 0:
         raise ValueError("empty file")
-    if len(raw) > MAX_BYTES:
-        raise ValueError(f"more than {MAX_BYTES:,} bytes: not the file of a single song")
-    song = _parse(raw)
+    if size > MAX_BYTES:
+        raise ValueError(f"{size:,} bytes: not the file of a single song")
+    song = _parse(path.read_bytes())
     if not isinstance(song, dict):
         raise ValueError("not a JSON object")
     row = {

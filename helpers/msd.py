@@ -187,7 +187,7 @@ def _read_pitches(data):
     if shape[0] > MAX_SEGMENTS:
         raise ValueError(f"{name} has an implausible size: {shape[0]:,} segments")
     _check_storage(data, shape, stored, name)
-    values = np.zeros(shape)
+    values = np.empty(shape)
     data.read(h5s.ALL, h5s.ALL, values, h5t.NATIVE_DOUBLE)
     if not (values.min() >= 0 and values.max() <= 1):  # false for NaN too
         bad = "outside [0, 1]" if np.isfinite(values).all() else "that are not finite"
@@ -201,6 +201,6 @@ def _read_array(data, name):
     if dtype.kind not in "fiS" or not shape or shape[1:] != width:
         raise ValueError(f"{name} holds {dtype} of shape {shape}, not an array of numbers or names")
     _check_storage(data, shape, data.get_type(), name)
-    values = np.zeros(shape, dtype)
+    values = np.empty(shape, dtype)
     data.read(h5s.ALL, h5s.ALL, values)
     return values if dtype.kind != "S" else np.array([_decode(value, name) for value in values], object)

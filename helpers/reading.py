@@ -13,7 +13,7 @@ from tqdm import tqdm
 # What a damaged file can raise, in h5py or json. Anything else is a bug of ours and stops the run.
 READ_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, ArithmeticError, MemoryError)
 PROBE = 50  # files read in this process before deciding whether other processes are worth their start
-CHUNK = 64  # files per task: sending one file at a time would cost more than reading it
+CHUNK = 32  # files per task: sending one file at a time would cost more than reading it
 WORTHWHILE = 2.0  # seconds of reading left that make up for starting processes (about one second)
 
 

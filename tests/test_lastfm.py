@@ -71,7 +71,7 @@ def test_no_tags_and_no_files(tmp_path):
         (SONG | {"tags": [["rock", True]]}, "the count of tag 'rock' is not"),
         (SONG | {"title": "half \ud83d a character"}, "a name or tag is not UTF-8"),
         (SONG | {"tags": [["\udc00", "1"]]}, "a name or tag is not UTF-8"),
-        (json.dumps(SONG).encode() + b" " * MAX_BYTES, "more than 10,000,000 bytes"),
+        (json.dumps(SONG).encode() + b" " * MAX_BYTES, "10,000,271 bytes: not the file of a single song"),
         (b'{"tags": ' + b"[" * 10**6 + b"]" * 10**6 + b"}", "nested too deeply"),
     ],
 )

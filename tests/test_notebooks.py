@@ -1,0 +1,157 @@
+"""The notebooks: their anatomy, their stored outputs, and that they run top to bottom in a fresh kernel."""
+
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+from helpers import demo_data, paths
+
+sys.path.insert(0, str(paths.ROOT / "notebooks"))
+import series
+
+NOTEBOOKS = series.notebooks()
+
+
+def tagged(notebook, tag):
+    return [cell for cell in notebook.cells if tag in cell.metadata.get("tags", [])]
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def path(request):
+    return request.param
+
+
+@pytest.fixture
+def notebook(path):
+    return nbformat.read(path, as_version=4)
+
+
+def test_anatomy(path, notebook):
+    titles = [line for c in notebook.cells if c.cell_type == "markdown" for line in c.source.splitlines() if re.match(r"# \S", line)]
+    assert len(titles) == 1 and notebook.cells[0].source.startswith(titles[0])
+    first, last = tagged(notebook, "navigation")
+    assert notebook.cells[1] is first and notebook.cells[-1] is last
+    assert f"/notebooks/{path.name})" in first.source and "colab-badge" in first.source
+    assert "**You will learn**" in notebook.cells[2].source
+    assert len(notebook.cells) <= 46
+    assert "## In this notebook" in notebook.cells[-2].source
+
+
+def test_code_cells_are_short_and_touch_nothing_outside(notebook):
+    cells = [cell for cell in code_cells(notebook) if "setup" not in cell.metadata.get("tags", [])]
+    lengths = [len(cell.source.splitlines()) for cell in cells]
+    assert max(lengths) <= 25 and statistics.median(lengths) <= 8
+    for cell in cells:
+        assert not re.search(r"^\s*[!%]", cell.source, re.M), "no shell commands or magics"
+        assert "import matplotlib" not in cell.source and "/home/" not in cell.source
+
+
+def test_stored_outputs_are_of_one_linear_run_and_small(path, notebook):
+    cells = code_cells(notebook)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert not any(output.output_type == "error" or output.get("name") == "stderr" for output in outputs)
+    assert path.stat().st_size < 500_000
+    text = "".join(str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", "")) for output in outputs)
+    assert not re.search(r"(/root|/home|/tmp|/work|/Users)/", text), "a path of the author's machine"
+    assert "Data: demo (synthetic demo data" in text or "models" in path.name
+
+
+def test_the_set_up_cell_is_the_same_everywhere(notebook):
+    (cell,) = tagged(notebook, "setup")
+    pattern = re.escape(series.SETUP.format(repo="REPO")).replace("REPO", r"[\w.-]+/[\w.-]+")
+    assert re.fullmatch(pattern, cell.source)
+
+
+def test_stamping_changes_badges_and_nothing_else(tmp_path, monkeypatch):
+    for source in NOTEBOOKS:
+        shutil.copy(source, tmp_path)
+    monkeypatch.setattr(series, "HERE", tmp_path)
+    series.stamp("reader/fork", "try")
+    for source in NOTEBOOKS:
+        before, after = nbformat.read(source, 4), nbformat.read(tmp_path / source.name, 4)
+        assert f"github/reader/fork/blob/try/notebooks/{source.name}" in tagged(after, "navigation")[0].source
+        assert "https://github.com/reader/fork" in tagged(after, "setup")[0].source
+        shared = [c.source for c in before.cells if not c.metadata.get("tags")]
+        assert shared == [c.source for c in after.cells if not c.metadata.get("tags")]
+
+
+# --- The set-up cell, started from wherever Jupyter may be -------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of the project with a small demo set, so that nothing here touches the checkout."""
+    root = tmp_path_factory.mktemp("project") / "crnn"
+    ignored = shutil.ignore_patterns("demo", "snapshots", "results", ".venv", ".git", "figures", "msd-subset", "__pycache__")
+    shutil.copytree(paths.ROOT, root, ignore=ignored)
+    demo_data.generate(root / "data" / "tiny", num_tracks=150)
+    return root
+
+
+def run_setup(project, folder, code="", **environment):
+    script = series.SETUP.format(repo="o/r") + "\nprint(session.__file__, len(sys.path))"
+    clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "CRNN_ROOT", "CRNN_PRESET")}
+    settings = clean | {"CRNN_DATA": str(project / "data" / "tiny")} | environment
+    return subprocess.run([sys.executable, "-c", code + script], cwd=folder, env=settings, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("place", [".", "notebooks", "tests"])
+def test_set_up_finds_the_project_from_inside(project, place):
+    result = run_setup(project, project / place)
+    assert str(project / "helpers" / "session.py") in result.stdout, result.stderr
+    assert "Data: tiny (synthetic demo data" in result.stdout
+
+
+def test_set_up_finds_the_project_by_its_variable_and_else_says_what_to_do(project, tmp_path):
+    assert run_setup(project, tmp_path, CRNN_ROOT=str(project)).returncode == 0
+    result = run_setup(project, tmp_path)
+    assert result.returncode and "set CRNN_ROOT" in result.stderr
+
+
+@pytest.mark.parametrize("code", ["", "import helpers, helpers.paths\n"])
+def test_somebody_else_s_helpers_is_not_used(project, tmp_path, code):
+    decoy = tmp_path / "helpers"
+    decoy.mkdir()
+    for name in ("__init__", "paths", "session"):
+        (decoy / f"{name}.py").write_text("raise_if_used = True\n")
+    result = run_setup(project, project / "notebooks", code, PYTHONPATH=str(tmp_path))
+    assert str(project / "helpers" / "session.py") in result.stdout, result.stderr
+
+
+def test_importing_helpers_loads_no_network_library(project):
+    code = "import sys; from helpers import session, plots, snapshots, download, joining; print('keras' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True)
+    assert result.stdout.strip() == "False", result.stderr
+
+
+# --- Running ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def runner(project, monkeypatch):
+    monkeypatch.setattr(series, "HERE", project / "notebooks")
+    monkeypatch.setenv("CRNN_PRESET", "test")
+    return project
+
+
+def test_every_notebook_runs_on_demo_data(path, runner, monkeypatch):
+    monkeypatch.setenv("CRNN_DATA", str(runner / "data" / "tiny"))
+    series.execute(runner / "notebooks" / path.name)
+
+
+def test_every_notebook_runs_on_real_data(path, runner, real_data, monkeypatch):
+    monkeypatch.setenv("CRNN_DATA", str(real_data / "msd_real"))
+    series.execute(runner / "notebooks" / path.name)
+    drawn = list((runner / "figures" / "msd_real").glob("*.svg"))
+    assert not any("synthetic" in figure.read_text() for figure in drawn)
