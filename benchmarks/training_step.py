@@ -2,8 +2,8 @@
 
     python benchmarks/training_step.py
 
-Both sides train on the same songs, in turn, so that a busy machine slows both alike; the ratio is the median over rounds.
-First, with dropout off and equal weights, their losses must be equal.
+Both sides train on the same songs, in turn, so that a busy machine slows both alike; the ratio is the median over
+rounds. First, with dropout off and equal weights, their losses must be equal.
 """
 
 import os

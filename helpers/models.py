@@ -18,8 +18,8 @@ def mason_crnn(size: str, segments: int = 252, num_tags: int = 50) -> Model:
         raise ValueError(f"segments is {segments}; the network needs at least 12.")
     filters, units = MASON_WIDTHS[size]
     inputs = Input((12, segments, 1), name="segments_pitches")
-    # Time first: then the pitches lie on the last axis, where a batch norm is fastest, and the order
-    # suits the recurrent layers at the end. Kernels and pools are square, so nothing else changes.
+    # Time first: the pitches lie on the last axis, batch norm's default, and the recurrent layers at the end get
+    # time where they want it. Kernels and pools are square, so nothing else changes.
     x = layers.Permute((2, 1, 3))(inputs)
     x = layers.Reshape((segments, 12))(x)
     x = layers.BatchNormalization(name="pitch_norm")(x)

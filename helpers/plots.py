@@ -69,7 +69,9 @@ def _axes(ax: plt.Axes | None, **options) -> tuple[plt.Figure, plt.Axes]:
 def show_pitches(segments_pitches: np.ndarray, title: str = "", ax=None):
     """Draw one song's `segments_pitches` (num_segments, 12) as an image, time to the right."""
     fig, ax = _axes(ax, figsize=(9, 2.4))
-    image = ax.imshow(segments_pitches.T, aspect="auto", origin="lower", cmap="magma", vmin=0, vmax=1)
+    image = ax.imshow(
+        segments_pitches.T, aspect="auto", origin="lower", cmap="magma", vmin=0, vmax=1, interpolation="nearest"
+    )
     ax.set(xlabel="segment", ylabel="pitch class", title=title, yticks=range(0, 12, 2))
     ax.set_yticklabels(["C", "D", "E", "F♯", "G♯", "A♯"])
     fig.colorbar(image, ax=ax, label="relative strength")

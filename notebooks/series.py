@@ -31,7 +31,8 @@ folders = [folder for place in places for folder in (place, *place.parents)]
 root = next((folder for folder in folders if (folder / "helpers" / "session.py").is_file()), None)
 if root is None and COLAB:
     root = places[1]
-    subprocess.run(["git", "clone", "--depth", "1", "https://github.com/{repo}", str(root)], check=True)
+    url = "https://github.com/{repo}"
+    subprocess.run(["git", "clone", "--depth", "1", url, str(root)], check=True)
 assert root, "Start Jupyter inside the project, or set CRNN_ROOT to its folder."
 sys.path.insert(0, str(root))
 for name in [name for name in sys.modules if name.split(".")[0] == "helpers"]:
@@ -54,12 +55,9 @@ def run(save: bool) -> None:
     for path in notebooks():
         seconds = execute(path, save)
         print(f"{path.name:32} {seconds:6.0f} s", flush=True)
-    figures = HERE.parent / "figures"
-    count = len(list(figures.rglob("*.png")))
+    count = len(list((HERE.parent / "figures").rglob("*.png")))
     minutes = (time.perf_counter() - start) / 60
-    print(
-        f"Ran {len(notebooks())} notebooks in {minutes:.1f} minutes; {figures.name}/ holds {count} figures (PNG and SVG)."
-    )
+    print(f"Ran {len(notebooks())} notebooks in {minutes:.1f} minutes; figures/ holds {count} figures as PNG and SVG.")
 
 
 def execute(path: Path, save: bool = False) -> float:
@@ -79,6 +77,8 @@ def execute(path: Path, save: bool = False) -> float:
     if save:
         for cell in notebook.cells:
             cell.metadata.pop("execution", None)
+            # TensorFlow's start-up notes, which no setting of its own turns off.
+            cell.outputs = [output for output in cell.get("outputs", []) if "absl::" not in output.get("text", "")]
         nbformat.write(notebook, path)
     return seconds
 

@@ -26,7 +26,8 @@ def digest(folder):
 
 def test_the_same_seed_gives_the_same_bytes(tmp_path):
     first, second, other = (
-        digest(demo_data.generate(tmp_path / name, num_tracks=15, seed=seed)) for name, seed in (("a", 1), ("b", 1), ("c", 2))
+        digest(demo_data.generate(tmp_path / name, num_tracks=15, seed=seed))
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
     )
     assert first == second != other
 
@@ -43,7 +44,9 @@ def layout(path):
     found = {}
 
     def describe(name, item):
-        attrs = {k: (v.dtype.kind, v.dtype.itemsize if v.dtype.kind != "S" else bytes(v)) for k, v in item.attrs.items()}
+        attrs = {
+            k: (v.dtype.kind, v.dtype.itemsize if v.dtype.kind != "S" else bytes(v)) for k, v in item.attrs.items()
+        }
         if isinstance(item, h5py.Dataset):
             found[name] = (item.dtype, item.shape[1:], item.maxshape, item.chunks, item.compression,
                            item.compression_opts, item.shuffle, attrs)  # fmt: skip
@@ -99,7 +102,9 @@ def test_a_few_files_repeat_a_tag_and_counts_are_strings(demo):
 
 def test_labels_follow_the_stated_probabilities():
     probabilities = demo_data.tag_probabilities()
-    song = pd.DataFrame({"number": [1], "track_id": ["TRAAAAA128F0000001"], "title": ["a"], "artist_name": ["b"]}).iloc[0]
+    song = pd.DataFrame({"number": [1], "track_id": ["TRAAAAA128F0000001"], "title": ["a"], "artist_name": ["b"]}).iloc[
+        0
+    ]
     rng, counts, num_songs = np.random.default_rng(0), pd.Series(0, probabilities.columns), 0
     for _ in range(3000):
         names = {name for name, _ in demo_data._lastfm_song(song, probabilities.loc["jazz"], rng)["tags"]}

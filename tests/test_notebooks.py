@@ -37,7 +37,13 @@ def notebook(path):
 
 
 def test_anatomy(path, notebook):
-    titles = [line for c in notebook.cells if c.cell_type == "markdown" for line in c.source.splitlines() if re.match(r"# \S", line)]
+    titles = [
+        line
+        for c in notebook.cells
+        if c.cell_type == "markdown"
+        for line in c.source.splitlines()
+        if re.match(r"# \S", line)
+    ]
     assert len(titles) == 1 and notebook.cells[0].source.startswith(titles[0])
     first, last = tagged(notebook, "navigation")
     assert notebook.cells[1] is first and notebook.cells[-1] is last
@@ -62,7 +68,9 @@ def test_stored_outputs_are_of_one_linear_run_and_small(path, notebook):
     outputs = [output for cell in cells for output in cell.outputs]
     assert not any(output.output_type == "error" or output.get("name") == "stderr" for output in outputs)
     assert path.stat().st_size < 500_000
-    text = "".join(str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", "")) for output in outputs)
+    text = "".join(
+        str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", "")) for output in outputs
+    )
     assert not re.search(r"(/root|/home|/tmp|/work|/Users)/", text), "a path of the author's machine"
     assert "Data: demo (synthetic demo data" in text or "models" in path.name
 
@@ -93,7 +101,9 @@ def test_stamping_changes_badges_and_nothing_else(tmp_path, monkeypatch):
 def project(tmp_path_factory):
     """A copy of the project with a small demo set, so that nothing here touches the checkout."""
     root = tmp_path_factory.mktemp("project") / "crnn"
-    ignored = shutil.ignore_patterns("demo", "snapshots", "results", ".venv", ".git", "figures", "msd-subset", "__pycache__")
+    ignored = shutil.ignore_patterns(
+        "demo", "snapshots", "results", ".venv", ".git", "figures", "msd-subset", "__pycache__"
+    )
     shutil.copytree(paths.ROOT, root, ignore=ignored)
     demo_data.generate(root / "data" / "tiny", num_tracks=150)
     return root
@@ -103,7 +113,9 @@ def run_setup(project, folder, code="", **environment):
     script = series.SETUP.format(repo="o/r") + "\nprint(session.__file__, len(sys.path))"
     clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "CRNN_ROOT", "CRNN_PRESET")}
     settings = clean | {"CRNN_DATA": str(project / "data" / "tiny")} | environment
-    return subprocess.run([sys.executable, "-c", code + script], cwd=folder, env=settings, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-c", code + script], cwd=folder, env=settings, capture_output=True, text=True
+    )
 
 
 @pytest.mark.parametrize("place", [".", "notebooks", "tests"])

@@ -78,7 +78,13 @@ class Call:
 
 @pytest.mark.parametrize(
     "hostile",
-    [Call(os.system, "touch {}"), Call(eval, "open({!r}, 'w')"), Call(os.mkdir, "{}"), pd.DataFrame({"a": [1]}), np.load],
+    [
+        Call(os.system, "touch {}"),
+        Call(eval, "open({!r}, 'w')"),
+        Call(os.mkdir, "{}"),
+        pd.DataFrame({"a": [1]}),
+        np.load,
+    ],
 )
 @pytest.mark.parametrize("protocol", [0, 2, 5])
 def test_a_pickle_that_names_anything_else_is_refused_and_runs_nothing(hostile, protocol, tmp_path):
