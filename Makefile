@@ -30,8 +30,8 @@ lint: $(VENV)/ready
 $(VENV)/ready: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 with venv was found; install one, or run make PYTHON=/path/to/python."; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(RUN) -m pip install --quiet --upgrade pip
-	$(RUN) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(RUN) -m pip install -qq --upgrade pip
+	$(RUN) -m pip install -qq --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 # Removes what the commands made, the environment and downloaded data included.

@@ -167,50 +167,50 @@ def layer_diagram(model, title: str = "", parameters: bool = True, ax=None):
     return fig, ax
 
 
-def learning_curves(history: pd.DataFrame, score: str, ax=None):
-    """Draw `score` against epochs, one line per `segments` and split (Mason 2020, Figure 4).
+def learning_curves(history: pd.DataFrame, score: str, constant: dict | None = None, ax=None):
+    """Draw `score` against epochs, one colour per `segments`: thin lines for seeds, thick ones for their mean.
 
-    `history` joins the histories of `training.fit`, with a column `segments`.
+    `history` joins the histories of `training.fit`, with the columns `segments` and, if there are several
+    runs, `seed`. `constant` gives the score of a constant predictor, such as {"macro_auc": 0.5}.
     """
     fig, ax = _axes(ax, figsize=(5, 3.6))
     for (segments, split), rows in history.groupby(["segments", "split"]):
-        ax.plot(rows["epoch"], rows[score], SPLIT_STYLES[split], color=SEGMENT_COLORS.get(segments, PINK), alpha=0.9)
-    _chance(ax, score)
+        line = {"linestyle": SPLIT_STYLES[split], "color": SEGMENT_COLORS.get(segments, PINK)}
+        runs = rows.groupby("seed") if "seed" in rows else [(0, rows)]
+        for _, run in runs if len(runs) > 1 else []:
+            ax.plot(run["epoch"], run[score], alpha=0.4, linewidth=0.7, **line)
+        ax.plot(rows.groupby("epoch")[score].mean(), linewidth=2.2 if len(runs) > 1 else 1.6, **line)
+    if score in (constant or {}):
+        ax.axhline(constant[score], color="0.4", linewidth=1.2, linestyle=":")
     ax.set(xlabel="epoch", ylabel=SCORE_NAMES[score])
     ax.xaxis.get_major_locator().set_params(integer=True)
     return fig, ax
 
 
-def training_grid(history: pd.DataFrame, scores=("streaming_auc", "macro_auc")):
-    """Draw learning curves for each `size` (columns) and score (rows), with one legend (Mason 2020, Figure 4)."""
-    sizes = list(dict.fromkeys(history["size"]))
-    fig, axes = plt.subplots(
-        len(scores), len(sizes), figsize=(4.6 * len(sizes), 3.1 * len(scores)), sharey="row", squeeze=False
-    )
+def curve_grid(history: pd.DataFrame, by: str, constant: dict | None = None, scores=("streaming_auc", "macro_auc")):
+    """Draw learning curves for each score (rows) and value of the column `by`, "size" or "segments" (columns).
+
+    By size it is Mason's Figure 4, by segments and with several seeds his Figure 5, each with held-out curves.
+    """
+    values = list(dict.fromkeys(history[by]))
+    size = (4.6 * len(values), 3.1 * len(scores))
+    fig, axes = plt.subplots(len(scores), len(values), figsize=size, sharex="col", sharey=True, squeeze=False)
     for row, score in zip(axes, scores, strict=True):
-        for ax, size in zip(row, sizes, strict=True):
-            learning_curves(history[history["size"] == size], score, ax)
-            ax.set(title=f"{size} network" if row is axes[0] else "", ylim=(0.4, 1.0))
+        for ax, value in zip(row, values, strict=True):
+            learning_curves(history[history[by] == value], score, constant, ax)
             ax.label_outer()
-    _legend(fig, sorted(history["segments"].unique()))
+    for ax, value in zip(axes[0], values, strict=True):
+        ax.set(title=f"{value} network" if by == "size" else f"{value} segments", ylim=(0.4, 1.0))
+    colors = [(SEGMENT_COLORS.get(s, PINK), "-", f"{s} segments") for s in sorted(history["segments"].unique())]
+    lines = [
+        *colors,
+        ("0.3", "--", "training songs"),
+        ("0.3", "-", "held-out songs"),
+        ("0.4", ":", "constant predictor"),
+    ]
+    handles = [plt.Line2D([], [], color=color, linestyle=line, label=label) for color, line, label in lines]
+    fig.legend(handles=handles, loc="outside upper center", ncols=3, fontsize="small")
     return fig, axes
-
-
-def repeatability(history: pd.DataFrame, score: str = "streaming_auc"):
-    """Draw every run of `history` (columns `segments`, `seed`) as a thin line, their mean as a thick one (Figure 5)."""
-    values = sorted(history["segments"].unique())
-    fig, axes = plt.subplots(1, len(values), figsize=(4.6 * len(values), 3.4), sharey=True, squeeze=False)
-    for ax, segments in zip(axes[0], values, strict=True):
-        for split, rows in history[history["segments"] == segments].groupby("split"):
-            table = rows.pivot(index="epoch", columns="seed", values=score)
-            color = SEGMENT_COLORS.get(segments, PINK)
-            ax.plot(table, SPLIT_STYLES[split], color=color, alpha=0.35, linewidth=0.8)
-            ax.plot(table.mean(axis=1), SPLIT_STYLES[split], color=color, linewidth=2.2)
-        _chance(ax, score)
-        ax.set(xlabel="epoch", ylabel=SCORE_NAMES[score], title=f"{segments} segments, {table.shape[1]} runs")
-        ax.label_outer()
-    _legend(fig, [])
-    return fig, axes[0]
 
 
 def paired_difference(differences: np.ndarray, labels: tuple[str, str], ax=None):
@@ -223,17 +223,3 @@ def paired_difference(differences: np.ndarray, labels: tuple[str, str], ax=None)
     ax.set(xlabel=f"macro ROC AUC, {labels[0]} minus {labels[1]}", ylabel="resamples")
     ax.legend(loc="upper right", fontsize="small", bbox_to_anchor=(1, 1.2))
     return fig, ax
-
-
-def _chance(ax: plt.Axes, score: str) -> None:
-    if score == "macro_auc":
-        ax.axhline(0.5, color="0.5", linewidth=1, linestyle=":")
-        ax.annotate("constant predictor", (1, 0.5), xycoords=("axes fraction", "data"), xytext=(0, 2),
-                    textcoords="offset points", ha="right", fontsize="x-small", color="0.4")  # fmt: skip
-
-
-def _legend(fig: plt.Figure, segments) -> None:
-    lines = [plt.Line2D([], [], color=SEGMENT_COLORS.get(s, PINK), label=f"{s} segments") for s in segments]
-    lines += [plt.Line2D([], [], color="0.3", linestyle=SPLIT_STYLES[s], label=n) for s, n in
-              (("train", "training songs"), ("held_out", "held-out songs"))]  # fmt: skip
-    fig.legend(handles=lines, loc="outside upper center", ncols=len(lines), fontsize="small")

@@ -3,6 +3,7 @@
 import os
 import platform
 import shutil
+import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -12,12 +13,16 @@ from helpers import demo_data, paths, plots
 
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "h5py", "scikit-learn", "librosa")
 
+_started = time.monotonic()
+
 
 def start(seed: int = 0) -> Path:
     """Print what this notebook runs on and return the data folder; makes the demo set if there is no other data.
 
     Keras is not loaded: notebooks that need no network stay quick.
     """
+    global _started
+    _started = time.monotonic()
     # TensorFlow reads this when it is first imported; its start-up notes say nothing to a reader.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     plots.style()
@@ -32,6 +37,20 @@ def start(seed: int = 0) -> Path:
     kind = "synthetic demo data, not real music" if paths.is_synthetic(folder) else "real files"
     print(f"Data: {folder.name} ({kind}). Preset: {paths.preset()}. Seed: {seed}.")
     return folder
+
+
+def took() -> None:
+    """Print how long the notebook has taken since `start`."""
+    minutes, seconds = divmod(round(time.monotonic() - _started), 60)
+    print(f"This notebook took {minutes} min {seconds} s on {os.cpu_count()} CPU cores, preset {paths.preset()}.")
+
+
+def use_drive(folder: str = "/content/drive/MyDrive/crnn-music-tagging-data") -> None:
+    """Mount Google Drive on Colab and keep snapshots and results there, so that they outlive the session."""
+    from google.colab import drive  # exists on Colab only
+
+    drive.mount("/content/drive")
+    paths.SNAPSHOTS, paths.RESULTS = Path(folder, "snapshots"), Path(folder, "results")
 
 
 def _version(package: str) -> str:

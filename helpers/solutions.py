@@ -98,7 +98,7 @@ def train_2(history: pd.DataFrame) -> dict[str, float]:
     last = history[history["epoch"] == history.groupby("size")["epoch"].transform("max")]
     table = last.set_index(["size", "segments", "split"])["streaming_auc"].unstack("split")
     gap = table["train"] - table["held_out"]
-    return {"network": "{} {}".format(*gap.idxmax()), "gap": round(gap.max(), 3)}
+    return {"network": "{} {}".format(*gap.idxmax()), "gap": round(float(gap.max()), 3)}
 
 
 def repeatability_1(history: pd.DataFrame) -> float:

@@ -8,6 +8,7 @@ python notebooks/series.py stamp --repo owner/name --ref branch     write naviga
 import argparse
 import os
 import re
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -66,10 +67,10 @@ def execute(path: Path, save: bool = False) -> float:
     # A progress bar is for a person who watches; in a stored output it is noise.
     os.environ["TQDM_DISABLE"] = "1"
     start = time.perf_counter()
+    client = NotebookClient(notebook, timeout=7200, resources={"metadata": {"path": str(HERE)}})
     try:
-        NotebookClient(
-            notebook, timeout=7200, kernel_name="python3", resources={"metadata": {"path": str(HERE)}}
-        ).execute()
+        # What a cell prints is in the notebook; what the kernel itself says (TensorFlow's greeting) helps nobody.
+        client.execute(stderr=subprocess.DEVNULL)
     except CellExecutionError as error:
         plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # the kernel's traceback is coloured
         raise SystemExit(f"{path.name} failed:\n{plain}") from None
@@ -77,8 +78,8 @@ def execute(path: Path, save: bool = False) -> float:
     if save:
         for cell in notebook.cells:
             cell.metadata.pop("execution", None)
-            # TensorFlow's start-up notes, which no setting of its own turns off.
-            cell.outputs = [output for output in cell.get("outputs", []) if "absl::" not in output.get("text", "")]
+            if cell.cell_type == "code":  # without TensorFlow's greeting, which no setting of its own turns off
+                cell.outputs = [output for output in cell.outputs if "absl::" not in output.get("text", "")]
         nbformat.write(notebook, path)
     return seconds
 

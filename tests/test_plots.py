@@ -37,9 +37,9 @@ FIGURES = {
     "histogram": lambda: plots.segment_histogram(np.array([5, 300, 700, 1500])),
     "remaining": lambda: plots.songs_remaining(REMAINING),
     "layers": lambda: plots.layer_diagram(models.mason_crnn("small", 252)),
-    "curves": lambda: plots.learning_curves(make_history().query("size == 'small' and seed == 0"), "macro_auc"),
-    "grid": lambda: plots.training_grid(make_history().query("seed == 0")),
-    "repeatability": lambda: plots.repeatability(make_history().query("size == 'small'")),
+    "curves": lambda: plots.learning_curves(make_history().query("size == 'small'"), "macro_auc", {"macro_auc": 0.5}),
+    "by size": lambda: plots.curve_grid(make_history().query("seed == 0"), "size", {"streaming_auc": 0.7}),
+    "by segments": lambda: plots.curve_grid(make_history().query("size == 'small'"), "segments"),
     "difference": lambda: plots.paired_difference(np.random.default_rng(0).normal(size=200), ("512", "252")),
 }
 
@@ -61,6 +61,15 @@ def test_the_label_stands_on_synthetic_data_and_only_there(synthetic):
     fig, _ = FIGURES["histogram"]()
     plots.save(fig, "x", {"dataset": "d", "synthetic": synthetic})
     assert (fig.get_supxlabel() == "synthetic demo data") is synthetic
+
+
+def test_curves_show_every_run_their_mean_and_the_constant_predictor():
+    history = make_history().query("size == 'small' and segments == 252")
+    _, ax = plots.learning_curves(history, "macro_auc", {"macro_auc": 0.5})
+    assert len(ax.lines) == 2 * (2 + 1) + 1  # two splits of two runs and their mean, and the constant
+    np.testing.assert_array_equal(ax.lines[-1].get_ydata(), 0.5)
+    expected = history.query("split == 'held_out'").groupby("epoch")["macro_auc"].mean()
+    np.testing.assert_allclose(ax.lines[2].get_ydata(), expected)
 
 
 def test_a_given_axes_is_drawn_into():
