@@ -168,8 +168,11 @@ def generate(folder: Path, num_tracks: int = 920, seed: int = 0) -> Path:
     `MillionSongSubset/A/B/C/TR*.h5` have the layout of real MSD files, `lastfm_subset/A/B/C/TR*.json` that of
     last.fm's, with the quirks of both in their real proportions; four files are broken on purpose.
     `oracle.csv` holds each song's style and true tag probabilities. The folder appears whole or not at all.
+    An older demo set is replaced; raises FileExistsError rather than touch a folder with other files.
     """
     folder = Path(folder)
+    if folder.exists() and not paths.is_synthetic(folder) and any(folder.iterdir()):
+        raise FileExistsError(f"{folder} holds files that are not demo data; choose another folder.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
         root = Path(temporary) / "new"

@@ -54,6 +54,7 @@ class NormedConv(layers.Layer):
     def __init__(self, filters: int, momentum: float = 0.99, epsilon: float = 1e-3, **options):
         super().__init__(**options | {"dtype": "float32"})
         self.filters, self.momentum, self.epsilon = filters, momentum, epsilon
+        self.kernel_size = (3, 3)
 
     def build(self, input_shape):
         shape = (self.filters,)
@@ -87,3 +88,100 @@ class NormedConv(layers.Layer):
     def get_config(self):
         config = {"filters": self.filters, "momentum": self.momentum, "epsilon": self.epsilon}
         return super().get_config() | config
+
+
+# Choi et al. 2017, Table 1: width of each layer, for the budgets in order. Convolutions come first (as many as there
+# are pools below), then fully-connected layers, or the two GRUs of crnn. The table gives k1c2 one fully-connected
+# layer, section 2.1 and the parameter counts two.
+CHOI_BUDGETS = ("0.1M", "0.25M", "0.5M", "1M", "3M")
+_K1C2 = [(a, a, b, b, b, b) for a, b in ((15, 30), (23, 47), (33, 66), (47, 95), (81, 163))]
+CHOI_WIDTHS = {
+    "k1c2": _K1C2,
+    "k1c2_1x8": _K1C2,
+    "k2c1": [(a, a, a, b, b, b, b) for a, b in ((43, 87), (72, 145), (106, 212), (152, 304), (265, 535))],
+    "k2c2": [
+        (20, 41, 41, 62, 83),
+        (33, 66, 66, 100, 133),
+        (47, 95, 95, 142, 190),
+        (67, 135, 135, 203, 271),
+        (118, 236, 236, 355, 473),
+    ],
+    "crnn": [(a, b, b, b, a, a) for a, b in ((30, 60), (48, 96), (68, 137), (96, 195), (169, 339))],
+}
+CHOI_KERNELS = {"k1c2": (1, 4), "k1c2_1x8": (1, 8), "k2c1": (1, 4), "k2c2": (3, 3), "crnn": (3, 3)}
+CHOI_POOLS = {  # bands, time (sections 2.1 to 2.4)
+    "k1c2": ((1, 4), (1, 5), (1, 8), (1, 8)),
+    "k1c2_1x8": ((1, 4), (1, 5), (1, 8), (1, 8)),
+    "k2c1": ((1, 4), (1, 4), (1, 4), (1, 4), (1, 5)),
+    "k2c2": ((2, 4), (2, 4), (2, 4), (3, 5), (4, 4)),
+    "crnn": ((2, 2), (3, 3), (4, 4), (4, 4)),
+}
+
+
+def choi_network(name: str, budget: str, num_tags: int = 50) -> Model:
+    """Return one of the networks of Choi et al. 2017 (section 2, Table 1), not compiled.
+
+    `name` is "k1c2", "k2c1", "k2c2" or "crnn", `budget` "0.1M", "0.25M", "0.5M", "1M" or "3M" trainable parameters.
+    k1c2 as described misses its budgets by up to 8 %; "k1c2_1x8" (1 x 8 kernels, no input norm) comes within 2.4 %.
+    Input: float32 (batch, 96, 1366, 1), a log-mel-spectrogram (bands, time) in dB.
+    Output: float32 (batch, num_tags), one probability a tag.
+    Raises ValueError for another name or budget.
+    """
+    if name not in CHOI_WIDTHS:
+        raise ValueError(f"name is {name!r}; use one of {', '.join(CHOI_WIDTHS)}.")
+    if budget not in CHOI_BUDGETS:
+        raise ValueError(f"budget is {budget!r}; use one of {', '.join(CHOI_BUDGETS)}.")
+    widths, title = CHOI_WIDTHS[name][CHOI_BUDGETS.index(budget)], f"choi_{name}_{budget}"
+    if name == "crnn":
+        return choi_crnn(widths, num_tags, title)
+    inputs = x = Input((96, 1366, 1), name="log_mel")
+    if name != "k1c2_1x8":
+        x = layers.BatchNormalization(axis=2, name="time_norm")(x)
+    if name == "k2c1":
+        # A 96 x 4 kernel sees all bands at once: the same as a 1 x 4 kernel with the bands as channels.
+        x = layers.Permute((3, 2, 1), name="bands_as_channels")(x)
+    for i, pool in enumerate(CHOI_POOLS[name], start=1):
+        x = _conv_block(x, i, widths[i - 1], CHOI_KERNELS[name], pool)
+    x = layers.Flatten(name="flatten")(x)
+    for i, width in enumerate(widths[len(CHOI_POOLS[name]) :], start=1):
+        x = layers.Dense(width, name=f"fc{i}")(x)
+        x = layers.BatchNormalization(name=f"fc_norm{i}")(x)
+        x = layers.ELU(name=f"fc_elu{i}")(x)
+    return Model(inputs, _tags(x, num_tags), name=title)
+
+
+def choi_crnn(
+    widths: tuple[int, ...], num_tags: int, name: str, recurrent_activation="sigmoid", dropout: float = 0.0
+) -> Model:
+    """Return Choi's CRNN (section 2.4) with four convolution and two GRU `widths`; input and output: `choi_network`.
+
+    `recurrent_activation` is that of the GRUs' gates, `dropout` the rate before the tags: the model released in 2016
+    (`helpers.pretrained`) differs from the paper in both.
+    """
+    inputs = Input((96, 1366, 1), name="log_mel")
+    x = layers.ZeroPadding2D((0, 37), name="pad")(inputs)  # 1440 frames, which the pools divide
+    # The released code calls this axis frequency; its weights have 1440 entries.
+    x = layers.BatchNormalization(axis=2, name="time_norm")(x)
+    for i, pool in enumerate(CHOI_POOLS["crnn"], start=1):
+        x = _conv_block(x, i, widths[i - 1], CHOI_KERNELS["crnn"], pool)
+        x = layers.Dropout(0.1, name=f"dropout{i}")(x)
+    x = layers.Reshape((15, widths[3]), name="sequence")(x)
+    # The GRU of 2016 resets its state before the matrix product; Keras 3 does so after it, with one bias more.
+    options = {"reset_after": False, "recurrent_activation": recurrent_activation}
+    x = layers.GRU(widths[4], return_sequences=True, name="gru1", **options)(x)
+    x = layers.GRU(widths[5], name="gru2", **options)(x)
+    if dropout:
+        x = layers.Dropout(dropout, name="dropout5")(x)
+    return Model(inputs, _tags(x, num_tags), name=name)
+
+
+def _conv_block(x, i: int, width: int, kernel: tuple[int, int], pool: tuple[int, int]):
+    x = layers.Conv2D(width, kernel, padding="same", name=f"conv{i}")(x)
+    x = layers.BatchNormalization(name=f"norm{i}")(x)
+    # As in `mason_crnn`: ELU commutes with max-pooling and has less to do after it.
+    x = layers.MaxPooling2D(pool, name=f"pool{i}")(x)
+    return layers.ELU(name=f"elu{i}")(x)
+
+
+def _tags(x, num_tags: int):
+    return layers.Dense(num_tags, activation="sigmoid", dtype="float32", name="tags")(x)

@@ -125,7 +125,7 @@ def layer_diagram(model, title: str = "", parameters: bool = True, ax=None):
         kind, shape = type(layer).__name__, layer.output.shape[1:]
         count += layer.count_params()
         time_first |= kind == "Permute"
-        if kind == "Conv2D":
+        if hasattr(layer, "kernel_size"):
             step = "conv {}×{}\n".format(*layer.kernel_size)
         if kind not in colors:
             continue

@@ -18,7 +18,7 @@ WORTHWHILE = 2.0  # seconds of reading left that make up for starting processes 
 
 
 def find_files(root: Path, suffix: str) -> list[Path]:
-    """Return the files below the folder `root` whose name ends with `suffix`, at any depth, sorted by path.
+    """Return the absolute paths of the files below `root` whose name ends with `suffix`, at any depth, sorted.
 
     Links to folders are followed. Names that begin with a dot are skipped: macOS leaves a `._x.h5` beside
     each `x.h5`. Raises FileNotFoundError if `root` is not a folder, PermissionError if one cannot be listed.
@@ -26,13 +26,13 @@ def find_files(root: Path, suffix: str) -> list[Path]:
     if not os.path.isdir(root):
         raise FileNotFoundError(f"{root} is not a folder; give the folder that holds the {suffix} files.")
     found, seen = [], set()
-    for folder, folders, names in os.walk(root, onerror=_raise, followlinks=True):
+    for folder, folders, names in os.walk(os.path.abspath(root), onerror=_raise, followlinks=True):
         identity = os.stat(folder).st_dev, os.stat(folder).st_ino
         if identity in seen:  # a link back up the tree would go round for ever
             folders.clear()
             continue
         seen.add(identity)
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         found += [os.path.join(folder, n) for n in names if n.endswith(suffix) and not n.startswith(".")]
     return [Path(path) for path in sorted(found)]
 
@@ -46,7 +46,8 @@ def read_all(
     columns `path` and `reason` (str) for the files on which it failed, for those that killed their process
     (a corrupt HDF5 file can), and for those that repeat the `track_id` of an earlier file.
     `num_workers`: processes; None takes all cores when there is enough to read. The result does not depend
-    on it, except that with 1 a file that kills its reader kills the caller.
+    on it, except that a file which kills its reader kills the caller if it is read there: with 1, and with
+    None if there is little to read.
     """
     if num_workers is not None and num_workers < 1:
         raise ValueError(f"num_workers is {num_workers}; use None (all cores) or 1 and above.")

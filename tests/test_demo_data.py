@@ -39,6 +39,13 @@ def test_an_interrupted_generation_leaves_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_with_other_files_is_never_replaced(tmp_path):
+    (tmp_path / "precious.h5").write_text("mine")
+    with pytest.raises(FileExistsError, match="choose another folder"):
+        demo_data.generate(tmp_path, num_tracks=15)
+    assert (tmp_path / "precious.h5").read_text() == "mine"
+
+
 def layout(path):
     """Describe every group, dataset and attribute of a file, values of data and row counts aside."""
     found = {}
