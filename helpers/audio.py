@@ -48,9 +48,10 @@ def load_clip(path: Path) -> np.ndarray:
     recordings get zeros at the end. Values beyond 1 are kept. Long files are not read whole, MP3s without a
     LAME header excepted.
 
-    MP3: the decoder's delay, 529 samples at the file's rate, is cut from the start and made up for with zeros
-    at the end. This is what gave the published spectrograms. If the file's LAME header tells the encoder's
-    delay, libsndfile has removed both delays already and nothing is cut here.
+    MP3: the decoder's delay, 529 samples at the file's rate, is cut from the start, but still counts when the
+    centre is found: this is what gave the published spectrograms. If a LAME header tells the encoder's delay
+    too, libsndfile has removed both already and nothing is cut here. (In an MP3 of variable bitrate without any
+    header libsndfile, and so librosa, guesses the length and may stop early.)
 
     Raises FileNotFoundError, or ValueError if the file is empty, cannot be decoded, holds no samples, or has
     NaN or infinite samples in the part that is read.
@@ -159,35 +160,31 @@ def extract(
 def _read(path, limit):
     """Return the centre `limit` samples at 12 kHz, or all; fewer if the recording is shorter."""
     with _open(path) as file:
-        rate, length = file.samplerate, file.frames
-        whole = None
+        rate, length, whole = file.samplerate, file.frames, None
         if file.format == "MP3" and not _has_delay_header(path):
-            # Without a header the length is a guess.
-            whole = np.pad(_mono(file.read(dtype="float32", always_2d=True)), (0, MP3_DELAY))[MP3_DELAY:]
-            length = len(whole)
+            whole = file.read(dtype="float32", always_2d=True)  # without a header, file.frames is a guess
+            length, whole = len(whole), whole[MP3_DELAY:]
         total = math.ceil(length * SR / rate)
-        first = max(0, (total - (limit or total)) // 2)
+        limit = limit or total
+        first = max(0, (total - limit) // 2)
         # Begin where the samples of both rates coincide: resampling a part then gives the same as the whole.
         common = math.gcd(rate, SR)
         periods = max(0, (first - MARGIN) // (SR // common))
         begin = periods * (rate // common)
-        end = min(length, math.ceil((first + (limit or total) + MARGIN) * rate / SR))
+        end = min(length, math.ceil((first + limit + MARGIN) * rate / SR))
         if whole is None:
             file.seek(begin)
-            part = _mono(file.read(end - begin, dtype="float32", always_2d=True))
+            part = file.read(end - begin, dtype="float32", always_2d=True)
         else:
             part = whole[begin:end]
     if not len(part):
         raise ValueError(f"{path} holds no samples; copy or download it again, or leave it out.")
+    part = part[:, 0] if part.shape[1] == 1 else sum(part.T) / np.float32(part.shape[1])
     samples = part if rate == SR else soxr.resample(part, rate, SR, "HQ")
-    samples = samples[first - periods * (SR // common) :][: limit or total]
+    samples = samples[first - periods * (SR // common) :][:limit]
     if not np.isfinite(samples).all():
         raise ValueError(f"{path} has NaN or infinite samples; repair it or leave it out.")
     return samples
-
-
-def _mono(channels):
-    return sum(channels.T) / np.float32(channels.shape[1])
 
 
 @contextmanager
@@ -307,7 +304,7 @@ def _pack(partial, record, ids, out, labels, settings, broken):
         shape = records["mel"].shape[1:]
         mel = file.create_dataset("mel", (len(ids), *shape), record["mel"].base, chunks=(1, *shape))
         for row, i in enumerate(ids):
-            mel[row] = records["mel"][rows[i]]
+            mel.id.write_direct_chunk((row, 0, 0), records["mel"][rows[i]].tobytes())
         file["ids"], file["broken"], file.attrs["settings"] = ids, json.dumps(broken), settings
         if labels is not None:
             file["labels"], file["tags"] = labels.loc[ids].to_numpy(np.uint8), [str(tag) for tag in labels]

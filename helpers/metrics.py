@@ -49,7 +49,12 @@ def bootstrap(labels, scores, groups=None, num_resamples=1000, seed=0) -> dict[s
 
 
 def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Return the central `level` interval of bootstrap `values`."""
+    """Return the central `level` interval of bootstrap `values`.
+
+    It is (NaN, NaN) if more than one resample in twenty has no score at all: there are too few songs to say.
+    """
+    if np.isnan(values).mean() > 0.05:
+        return float("nan"), float("nan")
     low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 

@@ -18,7 +18,7 @@ BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, BLACK = (
 SEGMENT_COLORS = {252: BLUE, 512: ORANGE, 1024: GREEN}
 SPLIT_STYLES = {"train": "--", "held_out": "-"}
 SCORE_NAMES = {
-    "streaming_auc": "AUC, all cells together (Keras)",
+    "streaming_auc": "AUC, all cells (Keras)",
     "macro_auc": "macro ROC AUC",
     "average_precision": "mean average precision",
     "loss": "binary cross-entropy",
@@ -217,7 +217,7 @@ def paired_difference(differences: np.ndarray, labels: tuple[str, str], ax=None)
     """Draw the bootstrap distribution of a paired score difference with its 95 % interval and zero."""
     fig, ax = _axes(ax, figsize=(6, 2.8))
     low, high = metrics.interval(differences)
-    ax.hist(differences, bins=50, color=BLUE, alpha=0.6, edgecolor="white")
+    ax.hist(differences[~np.isnan(differences)], bins=50, color=BLUE, alpha=0.6, edgecolor="white")
     ax.axvline(0, color=BLACK, linewidth=1)
     ax.axvspan(low, high, color=ORANGE, alpha=0.2, label=f"95 % interval: {low:+.3f} to {high:+.3f}")
     ax.set(xlabel=f"macro ROC AUC, {labels[0]} minus {labels[1]}", ylabel="resamples")

@@ -86,11 +86,8 @@ def join_and_pickle_3(songs: pd.DataFrame) -> float:
 def train_1(history: pd.DataFrame) -> dict[str, float]:
     """Notebook 04, exercise 1: the small network's best epoch at 252 segments, and what is lost until the last."""
     rows = history.query("size == 'small' and segments == 252 and split == 'held_out'").set_index("epoch")["macro_auc"]
-    return {
-        "best epoch": int(rows.idxmax()),
-        "best": round(rows.max(), 3),
-        "lost": round(rows.max() - rows.iloc[-1], 3),
-    }
+    best, last = float(rows.max()), float(rows.iloc[-1])
+    return {"best epoch": int(rows.idxmax()), "best": round(best, 3), "lost": round(best - last, 3)}
 
 
 def train_2(history: pd.DataFrame) -> dict[str, float]:

@@ -66,6 +66,11 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     assert 0.88 <= hits / 200 <= 0.99
 
 
+def test_two_songs_give_no_interval():
+    values = metrics.bootstrap(np.array([[1, 0], [0, 1]]), np.array([[0.9, 0.1], [0.2, 0.8]]))["macro_auc"]
+    assert np.isnan(metrics.interval(values)).all()
+
+
 def test_bad_input_is_refused(data):
     labels, scores = data
     with pytest.raises(ValueError, match="same"):
