@@ -138,7 +138,7 @@ def extract(
     file beside `out`, whose name ends with `.partial`, and `out` appears only when it is whole. (That takes
     twice the space until the end.) If `out` is there already, nothing is done. Only one process at a time may
     write the same `out`. Raises FileNotFoundError if `folder` is no folder, ValueError if no file can be read
-    or `labels` has a file twice, FileExistsError if `out` holds other clips or settings.
+    or `labels` has a file twice, FileExistsError if `out` holds others.
     """
     if labels is not None and not labels.index.is_unique:
         raise ValueError(f"labels has several rows for {labels.index[labels.index.duplicated()][0]}; keep one.")
@@ -147,12 +147,14 @@ def extract(
     settings = json.dumps([str(folder), bool(squared_twice), np.dtype(dtype).name])
     # One record a clip, only ever appended: after a kill, all but the last are whole. Other settings, other file.
     partial = out.with_name(f"{out.name}.{zlib.crc32(settings.encode()):08x}.partial")
+    table = "" if labels is None else labels.sort_index().to_csv()
+    inputs = zlib.crc32(json.dumps([settings, ids, table]).encode())
     if out.exists():
-        broken = _already_done(out, ids, settings)
+        broken = _already_done(out, inputs)
     else:
         record = np.dtype([("id", "S4096"), ("mel", dtype, (N_MELS, 1 + NUM_SAMPLES // HOP_LENGTH))])
         broken = _append_missing(folder, ids, partial, record, squared_twice, num_workers)
-        _pack(partial, record, ids, out, labels, settings, broken)
+        _pack(partial, record, ids, out, labels, broken, settings=settings, inputs=inputs)
     partial.unlink(missing_ok=True)
     return pd.DataFrame([(str(folder / i), reason) for i, reason in broken], columns=["path", "reason"])
 
@@ -294,7 +296,7 @@ def _attempt(path, squared_twice):
         return None, str(error) or type(error).__name__
 
 
-def _pack(partial, record, ids, out, labels, settings, broken):
+def _pack(partial, record, ids, out, labels, broken, **attributes):
     records = _records(partial, record)
     rows = {os.fsdecode(name): row for row, name in enumerate(records["id"].tolist())}
     ids = [i for i in ids if i in rows]  # a file may have been deleted since its record was written
@@ -305,15 +307,14 @@ def _pack(partial, record, ids, out, labels, settings, broken):
         mel = file.create_dataset("mel", (len(ids), *shape), record["mel"].base, chunks=(1, *shape))
         for row, i in enumerate(ids):
             mel.id.write_direct_chunk((row, 0, 0), records["mel"][rows[i]].tobytes())
-        file["ids"], file["broken"], file.attrs["settings"] = ids, json.dumps(broken), settings
+        file["ids"], file["broken"] = ids, json.dumps(broken)
+        file.attrs.update(attributes)
         if labels is not None:
             file["labels"], file["tags"] = labels.loc[ids].to_numpy(np.uint8), [str(tag) for tag in labels]
 
 
-def _already_done(out, ids, settings):
+def _already_done(out, inputs):
     with h5py.File(out) as file:
-        broken = [tuple(row) for row in json.loads(file["broken"][()])]
-        same = file.attrs["settings"] == settings and sorted([*file["ids"].asstr(), *dict(broken)]) == ids
-    if not same:
-        raise FileExistsError(f"{out} holds other clips or settings; remove it to extract again.")
-    return broken
+        if file.attrs.get("inputs") != inputs:
+            raise FileExistsError(f"{out} holds other clips, labels or settings; remove it to extract again.")
+        return json.loads(file["broken"][()])

@@ -85,24 +85,24 @@ def execute(path: Path, save: bool = False) -> float:
 
 
 def stamp(repo: str, ref: str) -> None:
-    """Write the navigation line, the Colab badge and the set-up cell into every notebook."""
-    paths = notebooks()
+    """Write navigation lines, Colab badges and set-up cells into the notebooks, and the links of the README."""
+    paths, readme = notebooks(), HERE.parent / "README.md"
+    text = readme.read_text()
     for i, path in enumerate(paths):
-        notebook = nbformat.read(path, as_version=4)
         badge = "https://colab.research.google.com/assets/colab-badge.svg"
         target = f"https://colab.research.google.com/github/{repo}/blob/{ref}/notebooks/{path.name}"
+        text = re.sub(rf"https://colab\.research\.google\.com/github/[^)]*/{path.name}", target, text)
         links = [f"[← {paths[i - 1].stem}]({paths[i - 1].name})"] if i else []
         links += ["[index](../README.md)"]
         links += [f"[{paths[i + 1].stem} →]({paths[i + 1].name})"] if i + 1 < len(paths) else []
-        line = " · ".join(links)
-        for cell in notebook.cells:
-            tags = cell.metadata.get("tags", [])
-            if "navigation" in tags:
-                first = cell is next(c for c in notebook.cells if "navigation" in c.metadata.get("tags", []))
-                cell.source = f"{line} · [![Open in Colab]({badge})]({target})" if first else line
-            elif "setup" in tags:
-                cell.source = SETUP.format(repo=repo)
+        notebook = nbformat.read(path, as_version=4)
+        first, last = (cell for cell in notebook.cells if "navigation" in cell.metadata.get("tags", []))
+        last.source = " · ".join(links)
+        first.source = f"{last.source} · [![Open in Colab]({badge})]({target})"
+        (setup,) = (cell for cell in notebook.cells if "setup" in cell.metadata.get("tags", []))
+        setup.source = SETUP.format(repo=repo)
         nbformat.write(notebook, path)
+    readme.write_text(text)
     print(f"Stamped {len(paths)} notebooks with {repo}, {ref}.")
 
 

@@ -299,6 +299,9 @@ def test_labels_choose_the_clips(folder, tmp_path):
     with h5py.File(tmp_path / "mel.h5") as file:
         assert file["labels"][:].tolist() == [[1, 1], [1, 0]] and list(file["tags"].asstr()) == ["rock", "jazz"]
         assert json.loads(file["broken"][()])[0][0] == "missing.wav"
+    assert len(audio.extract(folder, tmp_path / "mel.h5", labels, squared_twice=True)) == 1
+    with pytest.raises(FileExistsError, match="other clips, labels"):
+        audio.extract(folder, tmp_path / "mel.h5", 1 - labels, squared_twice=True)
     with pytest.raises(ValueError, match=r"several rows for ü b/1\.WAV"):
         audio.extract(folder, tmp_path / "twice.h5", pd.concat([labels, labels.iloc[2:]]))
 
@@ -308,7 +311,7 @@ def test_a_finished_file_is_kept_and_other_clips_are_not_mixed_in(folder, tmp_pa
     first = audio.extract(folder, out)
     before = out.stat().st_mtime_ns
     assert audio.extract(folder, out).equals(first) and out.stat().st_mtime_ns == before
-    with pytest.raises(FileExistsError, match="other clips or settings"):
+    with pytest.raises(FileExistsError, match="other clips, labels or settings"):
         audio.extract(folder, out, dtype="float32")
     soundfile.write(folder / "new.wav", noise(1, 12_000), 12_000)
     with pytest.raises(FileExistsError, match="remove it"):

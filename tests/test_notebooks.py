@@ -82,12 +82,15 @@ def test_the_set_up_cell_is_the_same_everywhere(notebook):
 
 
 def test_stamping_changes_badges_and_nothing_else(tmp_path, monkeypatch):
-    for source in NOTEBOOKS:
-        shutil.copy(source, tmp_path)
-    monkeypatch.setattr(series, "HERE", tmp_path)
+    copies = tmp_path / "notebooks"
+    shutil.copytree(series.HERE, copies)
+    shutil.copy(paths.ROOT / "README.md", tmp_path)
+    monkeypatch.setattr(series, "HERE", copies)
     series.stamp("reader/fork", "try")
+    readme = (tmp_path / "README.md").read_text()
     for source in NOTEBOOKS:
-        before, after = nbformat.read(source, 4), nbformat.read(tmp_path / source.name, 4)
+        assert f"colab.research.google.com/github/reader/fork/blob/try/notebooks/{source.name})" in readme
+        before, after = nbformat.read(source, 4), nbformat.read(copies / source.name, 4)
         assert f"github/reader/fork/blob/try/notebooks/{source.name}" in tagged(after, "navigation")[0].source
         assert "https://github.com/reader/fork" in tagged(after, "setup")[0].source
         shared = [c.source for c in before.cells if not c.metadata.get("tags")]
