@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import platform
+import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -57,7 +59,7 @@ def fit(
     """Train with Adam and binary cross-entropy; return the model and its history (Mason 2020, section "Results").
 
     `train` and `held_out` are (x, y): float32 inputs (n, ...) and 0/1 labels (n, num_tags). `build` makes the
-    network. `provenance` (what `snapshots.load` put into `songs.attrs`) is recorded with the run.
+    network that `name` stands for. `provenance` (what `snapshots.load` put into `songs.attrs`) is recorded with the run.
 
     The history is tidy, one row an epoch and split ("train", "held_out"), in order: `epoch` (from 1), `split`,
     `loss`, `streaming_auc` (`keras.metrics.AUC` as Mason plots it: all song-tag cells together, 200 thresholds,
@@ -79,6 +81,7 @@ def fit(
     model, history = _load_or_build(run, build, settings, -(-len(train[0]) // batch_size))
     done = len(history) // 2
     steps = -(-len(train[0]) // batch_size)
+    everything = np.concatenate([train[0], held_out[0]])
     with tqdm(total=num_epochs * steps, initial=done * steps, desc=name, unit="batch", leave=False) as bar:
         progress = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_, **__: bar.update())
         for epoch in range(done, num_epochs):
@@ -90,9 +93,10 @@ def fit(
                 train[0][order], train[1][order], batch_size, shuffle=False, verbose=0, callbacks=[progress]
             ).history
             seconds = time.perf_counter() - start
+            scores = np.split(model.predict(everything, batch_size=64, verbose=0), [len(train[0])])
             rows = [
-                {"epoch": epoch + 1, "split": split, **evaluate(model, *data), "seconds": seconds}
-                for split, data in (("train", train), ("held_out", held_out))
+                {"epoch": epoch + 1, "split": split, **evaluate(y, split_scores), "seconds": seconds}
+                for split, y, split_scores in zip(("train", "held_out"), (train[1], held_out[1]), scores, strict=True)
             ]
             rows[0] |= {"loss": log["loss"][0], "streaming_auc": log["streaming_auc"][0]}
             history = pd.concat([history, pd.DataFrame(rows)], ignore_index=True)
@@ -101,9 +105,11 @@ def fit(
     return model, history
 
 
-def evaluate(model: keras.Model, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
-    """Return loss, streaming AUC (as Keras reports it), macro AUC and average precision in inference mode."""
-    scores = model.predict(x, batch_size=64, verbose=0)
+def evaluate(y: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    """Return loss, streaming AUC (as Keras reports it), macro AUC and average precision of predicted `scores`.
+
+    `y` and `scores` are (n, num_tags): 0/1 labels and probabilities.
+    """
     streaming = keras.metrics.AUC()
     streaming.update_state(y, scores)
     macro = metrics.macro(y, scores)
@@ -117,15 +123,13 @@ def evaluate(model: keras.Model, x: np.ndarray, y: np.ndarray) -> dict[str, floa
 
 
 def hardware() -> str:
-    """Return a short description of what computes: the GPU's name, or the processor and its cores."""
-    if has_gpu():
-        return ", ".join(keras.distribution.list_devices("gpu"))
-    model = [
-        line.split(":")[1].strip()
-        for line in (Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else [])
-        if line.startswith("model name")
-    ]
-    return f"{model[0] if model else platform.machine()}, {os.cpu_count()} cores"
+    """Return what computes: the GPU's name, or the processor's and its number of cores."""
+    if has_gpu() and shutil.which("nvidia-smi"):
+        query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+        return ", ".join(subprocess.run(query, capture_output=True, text=True).stdout.split("\n")).strip(", ")
+    cpuinfo = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    names = [line.split(":")[1].strip() for line in cpuinfo.splitlines() if line.startswith("model name")]
+    return f"{(names or [platform.machine()])[0]}, {os.cpu_count()} cores"
 
 
 def _digest(settings: dict, *arrays: np.ndarray) -> str:
