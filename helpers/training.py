@@ -59,7 +59,7 @@ def fit(
     """Train with Adam and binary cross-entropy; return the model and its history (Mason 2020, section "Results").
 
     `train` and `held_out` are (x, y): float32 inputs (n, ...) and 0/1 labels (n, num_tags). `build` makes the
-    network that `name` stands for. `provenance` (what `snapshots.load` put into `songs.attrs`) is recorded with the run.
+    network that `name` stands for. `provenance` (of a snapshot: `songs.attrs["provenance"]`) is recorded.
 
     The history is tidy, one row an epoch and split ("train", "held_out"), in order: `epoch` (from 1), `split`,
     `loss`, `streaming_auc` (`keras.metrics.AUC` as Mason plots it: all song-tag cells together, 200 thresholds,

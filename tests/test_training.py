@@ -123,6 +123,6 @@ def test_a_killed_process_resumes_to_the_same_end(whole, tmp_path):
 
 def test_the_dtype_policy_is_used_and_then_put_back(tmp_path):
     model, history = training.fit(BUILD, *make_data(), "run", 1, dtype_policy="mixed_bfloat16", folder=tmp_path)
-    assert model.get_layer("conv1").compute_dtype == "bfloat16" and model.output.dtype == "float32"
+    assert model.get_layer("conv2").compute_dtype == "bfloat16" and model.output.dtype == "float32"
     assert keras.config.dtype_policy().name == "float32" and history["macro_auc"].notna().all()
     assert training.fast_dtype_policy() in ("float32", "mixed_bfloat16")
