@@ -1,5 +1,6 @@
 """What every notebook does first: print versions, hardware and data, fix the seed, set the figure style."""
 
+import logging
 import os
 import platform
 import shutil
@@ -25,6 +26,7 @@ def start(seed: int = 0) -> Path:
     _started = time.monotonic()
     # TensorFlow reads this when it is first imported; its start-up notes say nothing to a reader.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     plots.style()
     np.random.seed(seed)  # noqa: NPY002 - the legacy generator is what third-party code may use
     found = [f"{package} {_version(package)}" for package in PACKAGES]
