@@ -88,6 +88,7 @@ def segment_histogram(num_segments: np.ndarray, thresholds=(252, 512, 1024), ax=
         ax.annotate(
             f"≥ {threshold}: {share:.0%}", (threshold, 1.0), xycoords=("data", "axes fraction"),
             xytext=(4, -14 * i), textcoords="offset points", va="top", fontsize="small",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )  # fmt: skip
     ax.set(xlabel="segments in the song", ylabel="songs", xlim=(0, None))
     ax.margins(y=0.15)
@@ -200,7 +201,7 @@ def curve_grid(history: pd.DataFrame, by: str, constant: dict | None = None, sco
             learning_curves(history[history[by] == value], score, constant, ax)
             ax.label_outer()
     for ax, value in zip(axes[0], values, strict=True):
-        ax.set(title=f"{value} network" if by == "size" else f"{value} segments", ylim=(0.4, 1.0))
+        ax.set(title=f"{value} network" if by == "size" else f"{value} segments", ylim=(0.3, 1.0))
     colors = [(SEGMENT_COLORS.get(s, PINK), "-", f"{s} segments") for s in sorted(history["segments"].unique())]
     lines = [
         *colors,

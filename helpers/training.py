@@ -78,9 +78,9 @@ def fit(
         "backend": keras.backend.backend(),
     }
     run = Path(folder or paths.RESULTS) / f"{name}-{_digest(settings, *train, *held_out)}"
-    model, history = _load_or_build(run, build, settings, -(-len(train[0]) // batch_size))
+    steps = -(-len(train[0]) // batch_size)  # rounded up: the last batch may be smaller
+    model, history = _load_or_build(run, build, settings, steps)
     done = len(history) // 2
-    steps = -(-len(train[0]) // batch_size)
     everything = np.concatenate([train[0], held_out[0]])
     with tqdm(total=num_epochs * steps, initial=done * steps, desc=name, unit="batch", leave=False) as bar:
         progress = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_, **__: bar.update())
