@@ -142,6 +142,20 @@ def compose(style: str, num_bars: int, rng: np.random.Generator) -> dict:
     }
 
 
+def draw_song(style: str, rng: np.random.Generator) -> tuple[int, float, dict]:
+    """Return a song's number of segments, its duration in seconds, and what `compose` wrote for it.
+
+    The first thing drawn from a song's generator, `default_rng([seed, number])`: who seeds anew gets it again.
+    """
+    # Lengths as in the real subset: median about 770 segments, 23 % above 1,024, a few far too short.
+    num_segments = (
+        int(np.clip(rng.lognormal(np.log(770), 0.40), 5, 3300)) if rng.random() > 0.05 else int(rng.integers(5, 252))
+    )
+    spec = STYLES[style]
+    duration = num_segments / (spec["density"] * rng.lognormal(0, 0.1))
+    return num_segments, duration, compose(style, max(4, round(duration * spec["tempo"] / 240)), rng)
+
+
 def chroma_segments(style: str, song: dict, num_segments: int, rng: np.random.Generator) -> np.ndarray:
     """Play a composed song as `segments_pitches`: float64 (num_segments, 12), each row's maximum exactly 1."""
     spec = STYLES[style]
@@ -456,13 +470,7 @@ def _set(attrs, **values) -> None:
 
 def _write_h5(path: Path, template: Path, song, rng) -> None:
     """Write one song's MSD file: composed, played as segments, with every field an analysis would have."""
-    # Lengths as in the real subset: median about 770 segments, 23 % above 1,024, a few far too short.
-    num_segments = (
-        int(np.clip(rng.lognormal(np.log(770), 0.40), 5, 3300)) if rng.random() > 0.05 else int(rng.integers(5, 252))
-    )
-    spec = STYLES[song.style]
-    duration = num_segments / (spec["density"] * rng.lognormal(0, 0.1))
-    plan = compose(song.style, max(4, round(duration * spec["tempo"] / 240)), rng)
+    num_segments, duration, plan = draw_song(song.style, rng)
     pitches = chroma_segments(song.style, plan, num_segments, rng)
     start = np.sort(rng.random(num_segments)) * duration
     start[0] = 0.0

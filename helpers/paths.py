@@ -48,7 +48,10 @@ def is_synthetic(folder: Path) -> bool:
 
 def provenance(folder: Path) -> dict:
     """Return what every result and figure must carry on: `dataset` (the folder's name) and `synthetic`."""
-    return {"dataset": Path(folder).name, "synthetic": is_synthetic(Path(folder))}
+    folder, synthetic = Path(folder), is_synthetic(Path(folder))
+    if synthetic and is_synthetic(folder.parent):
+        folder = folder.parent  # the demo's recordings go by the name of the demo set they lie in
+    return {"dataset": folder.name, "synthetic": synthetic}
 
 
 @contextmanager

@@ -21,6 +21,11 @@ def test_data_is_the_demo_set_unless_a_folder_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("CRNN_DATA", str(tmp_path))
     assert paths.data_folder() == tmp_path
     assert paths.provenance(tmp_path) == {"dataset": tmp_path.name, "synthetic": False}
+    inside = tmp_path / "demo" / "audio"
+    inside.mkdir(parents=True)
+    for folder in (inside, inside.parent):
+        (folder / paths.DEMO_MARKER).touch()
+    assert paths.provenance(inside) == {"dataset": "demo", "synthetic": True}
     monkeypatch.setenv("CRNN_DATA", str(tmp_path / "absent"))
     with pytest.raises(FileNotFoundError, match="absent"):
         paths.data_folder()
