@@ -1,9 +1,14 @@
-"""Held-out scores: macro ROC AUC and average precision, with bootstrap intervals and a constant baseline.
+"""Held-out scores: ROC AUC and average precision by tag and on average, bootstrap intervals, a constant baseline.
 
-Macro means: one score a tag, then the mean over tags. A tag that every song or no song carries has no score.
+Macro: one score a tag, then the mean over tags. Sample-wise: one score a song, then the mean over songs. Micro: all
+song-tag cells in one pot. A tag that every song or no song carries has no score: it is NaN, never 0.5.
 """
 
 import numpy as np
+import pandas as pd
+from scipy import sparse
+
+BLOCK_CELLS = 2**19  # song weights held at a time, 4 MB: more would leave the cache, and fill memory
 
 
 def tag_scores(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -11,9 +16,24 @@ def tag_scores(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.n
 
     `labels` is (num_songs, num_tags) of 0 and 1, `scores` the same shape, higher meaning "more likely".
     Tags with one class only are NaN. Equal to scikit-learn's `roc_auc_score` and `average_precision_score`.
+    Raises ValueError for other shapes, labels that are not 0 or 1, and scores that are not finite.
     """
-    aucs, precisions = _resampled(labels, scores, np.ones((1, len(labels))))
+    aucs, precisions = _weighted(_curves(labels, scores), np.ones((len(labels), 1)))
     return aucs[0], precisions[0]
+
+
+def tag_table(labels: np.ndarray, scores: np.ndarray, vocabulary: list[str]) -> pd.DataFrame:
+    """Return one row a tag: `tag`, `num_positives` (songs), `auc`, `average_precision`.
+
+    Tags with one class only are listed too, with NaN scores: `table[table["auc"].isna()]`.
+    """
+    aucs, precisions = tag_scores(labels, scores)
+    if len(vocabulary) != len(aucs):
+        raise ValueError(f"The vocabulary has {len(vocabulary)} tags, the labels {len(aucs)}.")
+    positives = np.asarray(labels).sum(axis=0, dtype=int)
+    return pd.DataFrame(
+        {"tag": list(vocabulary), "num_positives": positives, "auc": aucs, "average_precision": precisions}
+    )
 
 
 def macro(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
@@ -31,21 +51,57 @@ def macro(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
     }
 
 
+def averages(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    """Return what `macro` does, `micro_` and `samplewise_` `auc` and `average_precision`, and `num_songs`.
+
+    `num_songs` of the songs have a sample-wise score: those with some tags, but not all.
+    """
+    result = macro(labels, scores)
+    labels, scores = np.asarray(labels), np.asarray(scores)
+    micro = tag_scores(labels.reshape(-1, 1), scores.reshape(-1, 1))
+    samplewise = tag_scores(labels.T, scores.T)  # songs take the place of tags
+    for name, (aucs, precisions) in {"micro": micro, "samplewise": samplewise}.items():
+        result |= {f"{name}_auc": _nanmean(aucs), f"{name}_average_precision": _nanmean(precisions)}
+    return result | {"num_songs": int((~np.isnan(samplewise[0])).sum())}
+
+
+def constant(train_labels: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Return the `averages` of a predictor that gives every song the same scores: each tag's share in training.
+
+    `train_labels` is (num_train_songs, num_tags), `labels` the held-out (num_songs, num_tags).
+    """
+    return averages(labels, np.tile(np.mean(train_labels, axis=0), (len(labels), 1)))
+
+
 def bootstrap(labels, scores, groups=None, num_resamples=1000, seed=0) -> dict[str, np.ndarray]:
     """Return `macro_auc` and `average_precision` of resampled songs, two float64 arrays (num_resamples,).
 
     `groups` (num_songs,), such as artists, makes whole groups the unit that is resampled. The same labels,
     groups and seed give the same resamples, so two models' arrays can be subtracted: a paired difference.
+    A tag that a resample holds in one class only is left out of that resample's mean.
     """
-    _, group = np.unique(np.arange(len(labels)) if groups is None else groups, return_inverse=True)
-    num_groups = group.max() + 1
-    rng = np.random.default_rng(seed)
-    counts = rng.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=num_resamples)
-    aucs, precisions = _resampled(labels, scores, counts[:, group].astype(float))
+    aucs, precisions = bootstrap_tags(labels, scores, groups, num_resamples, seed)
     return {
         "macro_auc": np.array([_nanmean(row) for row in aucs]),
         "average_precision": np.array([_nanmean(row) for row in precisions]),
     }
+
+
+def bootstrap_tags(labels, scores, groups=None, num_resamples=1000, seed=0) -> tuple[np.ndarray, np.ndarray]:
+    """Return each tag's AUC and average precision in the resamples of `bootstrap`, (num_resamples, num_tags) each."""
+    groups = np.arange(len(labels)) if groups is None else np.asarray(groups)
+    if len(groups) != len(labels) or not len(labels):
+        raise ValueError(f"{len(labels)} songs in {len(groups)} groups: it takes one group a song, and songs.")
+    curves = _curves(labels, scores)
+    names, group = np.unique(groups, return_inverse=True)
+    rng = np.random.default_rng(seed)
+    block, parts = max(1, BLOCK_CELLS // len(labels)), []
+    for start in range(0, num_resamples, block):
+        size = min(block, num_resamples - start)
+        counts = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size)
+        parts.append(_weighted(curves, counts.T[group]))
+    aucs, precisions = map(np.concatenate, zip(*parts, strict=True))
+    return aucs, precisions
 
 
 def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
@@ -64,32 +120,42 @@ def _nanmean(values: np.ndarray) -> float:
     return float(defined.mean()) if len(defined) else float("nan")
 
 
-def _resampled(labels, scores, weights) -> tuple[np.ndarray, np.ndarray]:
-    """Return AUC and average precision, (num_resamples, num_tags), of songs weighted (num_resamples, num_songs).
+def _curves(labels, scores) -> list[sparse.csc_array]:
+    """Return for each tag a 0/1 matrix that adds up song weights along the tag's curve.
 
-    Drawing a song twice is the same as giving it weight 2, so one sort a tag serves every resample.
+    The curve has k steps, the different scores of positives, best first. Rows of the matrix: negatives before the
+    first step, on it, between it and the second, ... (2k + 1), then positives on each step (k). One sort a tag
+    serves every resample: drawing a song twice is the same as giving it weight 2.
     """
     labels, scores = np.asarray(labels), np.asarray(scores, dtype=float)
     if labels.shape != scores.shape or labels.ndim != 2:
         raise ValueError(f"labels {labels.shape} and scores {scores.shape} must be the same (songs, tags) shape.")
+    if not ((labels == 0) | (labels == 1)).all():
+        raise ValueError("labels must be 0 or 1; are labels and scores in the right order?")
     if not np.isfinite(scores).all():
         raise ValueError("scores hold NaN or infinity; the model has diverged or its input is damaged.")
-    aucs = np.full((len(weights), labels.shape[1]), np.nan)
-    precisions = aucs.copy()
-    for tag in range(labels.shape[1]):
-        positive = labels[:, tag] > 0
-        if not positive.any() or positive.all():
-            continue
-        order = np.argsort(-scores[:, tag], kind="stable")
-        # Songs with equal scores are one step of the curve.
-        starts = np.flatnonzero(np.r_[True, np.diff(scores[order, tag]) != 0])
-        weight = weights[:, order]
-        hits = np.add.reduceat(weight * positive[order], starts, axis=1)
-        misses = np.add.reduceat(weight * ~positive[order], starts, axis=1)
-        true, false = hits.cumsum(axis=1), misses.cumsum(axis=1)
+    curves, ones = [], np.ones(len(labels))
+    for positive, negated in zip(labels.T == 1, -scores.T, strict=True):
+        steps = np.unique(negated[positive])
+        before, through = (np.searchsorted(steps, negated, side) for side in ("left", "right"))
+        row = np.where(positive, 2 * len(steps) + 1 + before, before + through)
+        curves.append(sparse.csc_array((ones, row, np.arange(len(row) + 1)), (3 * len(steps) + 1, len(row))))
+    return curves
+
+
+def _weighted(curves, weights) -> tuple[np.ndarray, np.ndarray]:
+    """Return AUCs and average precisions, (num_resamples, num_tags), of songs weighted (num_songs, num_resamples)."""
+    weights = np.ascontiguousarray(weights, dtype=float)
+    aucs = np.empty((weights.shape[1], len(curves)))
+    precisions = np.empty_like(aucs)
+    for tag, curve in enumerate(curves):
+        misses, hits = np.split(curve @ weights, [2 * (curve.shape[0] // 3) + 1])
+        false, true = misses.cumsum(axis=0), hits.cumsum(axis=0)
+        before, through = false[:-1:2], false[1::2]  # each step
+        num_hits, num_misses = hits.sum(axis=0), false[-1]
         with np.errstate(invalid="ignore", divide="ignore"):
             # A hit beats every miss that comes later and half of those on its own step.
-            aucs[:, tag] = (hits * (false[:, -1:] - false + misses / 2)).sum(1) / (true[:, -1] * false[:, -1])
-            precision = np.nan_to_num(true / (true + false))
-            precisions[:, tag] = (hits * precision).sum(1) / true[:, -1]
+            aucs[:, tag] = (hits * (num_misses - (before + through) / 2)).sum(axis=0) / (num_hits * num_misses)
+            precision = np.nan_to_num(true / (true + through))
+            precisions[:, tag] = (hits * precision).sum(axis=0) / num_hits
     return aucs, np.where(np.isnan(aucs), np.nan, precisions)

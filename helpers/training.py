@@ -1,5 +1,6 @@
 """Training: one `fit` that measures held-out songs at every epoch, records where it came from, and resumes."""
 
+import functools
 import hashlib
 import json
 import os
@@ -17,18 +18,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from helpers import metrics, paths
-
-
-def split_last(num_songs: int, held_out_share: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return train and held-out row numbers: the last share is held out, unshuffled, as Keras's validation_split.
-
-    Mason 2020 holds out the last 5 %: 119 of 2,362 songs at 252 segments.
-    """
-    cut = int(num_songs * (1 - held_out_share))
-    if not 0 < cut < num_songs:
-        raise ValueError(f"{num_songs} songs cannot be split with {held_out_share:.0%} held out; use more songs.")
-    return np.arange(cut), np.arange(cut, num_songs)
+from helpers import metrics, models, paths
+from helpers.splits import last as split_last  # noqa: F401
 
 
 def fast_dtype_policy() -> str:
@@ -53,6 +44,10 @@ def fit(
     learning_rate: float = 1e-3,
     seed: int = 0,
     dtype_policy: str = "float32",
+    patience: int | None = None,
+    weight_decay: float = 0.0,
+    label_smoothing: float = 0.0,
+    augment: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None,
     provenance: dict | None = None,
     folder: Path | None = None,
 ) -> tuple[keras.Model, pd.DataFrame]:
@@ -60,14 +55,20 @@ def fit(
 
     `train` and `held_out` are (x, y): float32 inputs (n, ...) and 0/1 labels (n, num_tags). `build` makes the
     network that `name` stands for. `provenance` (of a snapshot: `songs.attrs["provenance"]`) is recorded.
+    With `patience` training stops when the held-out macro AUC has not risen for so many epochs, and the model is
+    that of the best epoch (Choi et al. 2017, section 3: one epoch); without, that of the last epoch.
 
     The history is tidy, one row an epoch and split ("train", "held_out"), in order: `epoch` (from 1), `split`,
     `loss`, `streaming_auc` (`keras.metrics.AUC` as Mason plots it: all song-tag cells together, 200 thresholds,
     and while training with dropout on), `macro_auc`, `average_precision` (inference mode), `num_tags` that had
     both classes, and `seconds` of training.
 
-    The run lives in `results/<name>-<digest of settings and data>/`: `history.csv`, `run.json`, `model.keras`.
-    A run killed half-way goes on from its last whole epoch to the same end; a finished one is loaded.
+    Against memorising: `weight_decay` of Adam, `label_smoothing` of the loss, `augment(x, rng)`, which returns
+    changed training inputs for each epoch, such as `transpose`.
+
+    The run lives in `results/<name>-<digest of settings and data>/`: `history.csv`, `run.json`, `model.keras`
+    and, with `patience`, `best.keras`. A run killed half-way goes on from its last whole epoch to the same end;
+    a finished one is loaded.
     """
     settings = {
         "num_epochs": num_epochs,
@@ -75,6 +76,10 @@ def fit(
         "learning_rate": learning_rate,
         "seed": seed,
         "dtype_policy": dtype_policy,
+        "patience": patience,
+        "weight_decay": weight_decay,
+        "label_smoothing": label_smoothing,
+        "augment": augment.__name__ if augment else None,
         "backend": keras.backend.backend(),
     }
     run = Path(folder or paths.RESULTS) / f"{name}-{_digest(settings, *train, *held_out)}"
@@ -85,15 +90,17 @@ def fit(
     with tqdm(total=num_epochs * steps, initial=done * steps, desc=name, unit="batch", leave=False) as bar:
         progress = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_, **__: bar.update())
         for epoch in range(done, num_epochs):
+            if patience and _epochs_since_best(history) >= patience:
+                break
             # The order depends on seed and epoch alone, so a resumed run sees what an unbroken one would.
-            order = np.random.default_rng([seed, epoch]).permutation(len(train[0]))
+            rng = np.random.default_rng([seed, epoch])
+            order = rng.permutation(len(train[0]))
+            inputs = augment(train[0][order], rng) if augment else train[0][order]
             _seed_dropout(model, seed, epoch)
             start = time.perf_counter()
-            log = model.fit(
-                train[0][order], train[1][order], batch_size, shuffle=False, verbose=0, callbacks=[progress]
-            ).history
+            log = model.fit(inputs, train[1][order], batch_size, shuffle=False, verbose=0, callbacks=[progress]).history
             seconds = time.perf_counter() - start
-            scores = np.split(model.predict(everything, batch_size=64, verbose=0), [len(train[0])])
+            scores = np.split(predict(model, everything), [len(train[0])])
             rows = [
                 {"epoch": epoch + 1, "split": split, **evaluate(y, split_scores), "seconds": seconds}
                 for split, y, split_scores in zip(("train", "held_out"), (train[1], held_out[1]), scores, strict=True)
@@ -102,7 +109,60 @@ def fit(
             history = pd.concat([history, pd.DataFrame(rows)], ignore_index=True)
             bar.set_postfix(held_out_macro_auc=f"{rows[1]['macro_auc']:.3f}")
             _save(run, model, history, settings, provenance)
-    return model, history
+    return (keras.saving.load_model(run / "best.keras") if patience else model), history
+
+
+def transpose(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return songs (n, 12, segments, 1), each in a key drawn by chance: its pitch classes turn by 0 to 11 semitones."""
+    turned = (np.arange(12) - rng.integers(12, size=(len(x), 1))) % 12
+    return np.take_along_axis(x, turned[:, :, None, None], axis=1)
+
+
+# `fit`'s settings for Choi's networks, by preset. The paper (section 3) gives the patience; the batch size is ours.
+CHOI_SETTINGS = {
+    "test": {"num_epochs": 1, "batch_size": 4, "patience": 1},
+    "demo": {"num_epochs": 6, "batch_size": 4, "patience": 2},
+    "paper": {"num_epochs": 100, "batch_size": 32, "patience": 1},
+}
+
+
+def fit_choi(network: str, budget: str, parts: dict, provenance: dict) -> tuple[keras.Model, pd.DataFrame]:
+    """Train one of Choi's networks by the one protocol of the series, stopped early; return what `fit` returns.
+
+    `parts` gives (x, y) of "train" and "valid": float32 (clips, 96, 1366, 1) and labels (clips, num_tags).
+    Notebooks that ask for the same network get the same finished run.
+    """
+    return fit(
+        functools.partial(models.choi_network, network, budget, parts["train"][1].shape[1]),
+        parts["train"],
+        parts["valid"],
+        name=f"{provenance['dataset']}/{network}-{budget}",
+        provenance=provenance,
+        **CHOI_SETTINGS[paths.preset()],
+    )
+
+
+def predict(model: keras.Model, x: np.ndarray) -> np.ndarray:
+    """Return `model`'s scores, float32 (n, num_tags), in batches of about half a million input values."""
+    return model.predict(x, batch_size=max(1, 2**19 // x[0].size), verbose=0)
+
+
+def seconds_per_clip(model: keras.Model, batch_size: int = 4, num_steps: int = 3) -> float:
+    """Return the seconds that one training step takes a clip: the fastest of `num_steps`, after one to warm up.
+
+    The clips are noise; a network's speed does not depend on what it hears. Changes the weights of `model`.
+    """
+    _compile(model, learning_rate=1e-3)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(batch_size, *model.input_shape[1:])).astype("float32")
+    y = (rng.random((batch_size, *model.output_shape[1:])) < 0.1).astype("float32")
+    model.train_on_batch(x, y)
+    seconds = []
+    for _ in range(num_steps):
+        start = time.perf_counter()
+        model.train_on_batch(x, y)  # returns the loss as a number, so it waits for a GPU to finish
+        seconds.append(time.perf_counter() - start)
+    return min(seconds) / batch_size
 
 
 def evaluate(y: np.ndarray, scores: np.ndarray) -> dict[str, float]:
@@ -152,14 +212,26 @@ def _load_or_build(run: Path, build, settings: dict, steps: int) -> tuple[keras.
         model = build()
     finally:
         keras.config.set_dtype_policy(before)
+    _compile(model, settings["learning_rate"], settings["weight_decay"], settings["label_smoothing"])
+    return model, pd.DataFrame()
+
+
+def _compile(model: keras.Model, learning_rate: float, weight_decay: float = 0.0, label_smoothing: float = 0.0) -> None:
     model.compile(
-        keras.optimizers.Adam(settings["learning_rate"]),
-        "binary_crossentropy",
+        keras.optimizers.Adam(learning_rate, weight_decay=weight_decay or None),
+        keras.losses.BinaryCrossentropy(label_smoothing=label_smoothing),
         metrics=[keras.metrics.AUC(name="streaming_auc")],
         # XLA makes these networks several times slower on a CPU; JAX has nothing else.
-        jit_compile=False if settings["backend"] == "tensorflow" and not has_gpu() else "auto",
+        jit_compile=False if keras.backend.backend() == "tensorflow" and not has_gpu() else "auto",
     )
-    return model, pd.DataFrame()
+
+
+def _epochs_since_best(history: pd.DataFrame) -> int:
+    """Return how many epochs ago the best held-out macro AUC was; an undefined one is never the best."""
+    if history.empty:
+        return 0
+    aucs = history.loc[history["split"] == "held_out", "macro_auc"].fillna(-1).to_numpy()
+    return len(aucs) - 1 - int(aucs.argmax())
 
 
 def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
@@ -184,6 +256,9 @@ def _save(run: Path, model: keras.Model, history: pd.DataFrame, settings: dict, 
         history.to_csv(temporary, index=False)
     with paths.atomic(run / "run.json") as temporary:
         temporary.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
+    if settings["patience"] and _epochs_since_best(history) == 0:
+        with paths.atomic(run / "best.keras") as temporary:
+            model.save(temporary)
     with paths.atomic(run / "model.keras") as temporary:
         model.save(temporary)
 

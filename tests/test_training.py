@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from helpers import models, paths, training
+from helpers import metrics, models, paths, training
 
 BUILD = functools.partial(models.mason_crnn, "small", 24)
 FACTS = {"dataset": "test", "synthetic": True}
@@ -126,3 +126,45 @@ def test_the_dtype_policy_is_used_and_then_put_back(tmp_path):
     assert model.get_layer("conv2").compute_dtype == "bfloat16" and model.output.dtype == "float32"
     assert keras.config.dtype_policy().name == "float32" and history["macro_auc"].notna().all()
     assert training.fast_dtype_policy() in ("float32", "mixed_bfloat16")
+
+
+def test_patience_stops_after_the_best_epoch_returns_its_model_and_resumes(tmp_path):
+    train, held_out = make_data()
+    model, history = training.fit(BUILD, train, held_out, "run", 30, patience=2, folder=tmp_path)
+    aucs = history.query("split == 'held_out'")["macro_auc"].to_numpy()
+    best = int(aucs.argmax())
+    assert len(aucs) == best + 1 + 2 < 30, "chance labels cannot improve thirty times"
+    assert metrics.macro(held_out[1], training.predict(model, held_out[0]))["macro_auc"] == pytest.approx(aucs[best])
+    _, again = training.fit(BUILD, train, held_out, "run", 30, patience=2, folder=tmp_path)
+    same(history, again)
+
+
+def test_an_undefined_score_is_never_the_best():
+    def since(aucs):
+        return training._epochs_since_best(pd.DataFrame({"split": "held_out", "macro_auc": aucs}))
+
+    assert [since([0.5, 0.6, 0.6]), since([0.5, np.nan]), since([np.nan, 0.5]), since([np.nan] * 2)] == [1, 1, 0, 1]
+    assert training._epochs_since_best(pd.DataFrame()) == 0
+
+
+def test_a_wider_network_takes_longer_a_clip():
+    slow, fast = (training.seconds_per_clip(models.choi_network("k1c2", budget), 1) for budget in ("3M", "0.1M"))
+    assert slow > fast > 0
+
+
+def test_transposing_turns_each_song_and_keeps_its_notes():
+    x = make_data()[0][0]
+    turned = training.transpose(x, np.random.default_rng(0))
+    shifts = [
+        next(k for k in range(12) if np.array_equal(np.roll(a, k, axis=0), b)) for a, b in zip(x, turned, strict=True)
+    ]
+    assert len(set(shifts)) > 6
+
+
+@pytest.mark.parametrize("option", [{"weight_decay": 0.5}, {"label_smoothing": 0.3}, {"augment": training.transpose}])
+def test_each_cure_changes_the_run_and_is_recorded(option, whole, tmp_path):
+    _, history = training.fit(BUILD, *make_data(), "run", 1, seed=3, folder=tmp_path, **option)
+    assert not np.isclose(history["loss"][1], whole[1]["loss"][1], rtol=1e-6)
+    ((name, value),) = option.items()
+    (run,) = tmp_path.iterdir()
+    assert json.loads((run / "run.json").read_text())["settings"][name] == getattr(value, "__name__", value)
