@@ -3,19 +3,26 @@
 Colours are Okabe and Ito's, which colour-blind readers can tell apart. A figure drawn from the demo set says so.
 """
 
+import hashlib
+import os
+from datetime import UTC, datetime
 from pathlib import Path
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from helpers import metrics, paths
+from helpers import audio, metrics, paths, tags
 
 BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, BLACK = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000",
 )  # fmt: skip
 SEGMENT_COLORS = {252: BLUE, 512: ORANGE, 1024: GREEN}
+NETWORK_COLORS = {"k1c2": BLUE, "k2c1": RED, "k2c2": ORANGE, "crnn": GREEN}  # as in Choi's Figure 3, where it has them
+NETWORK_MARKERS = {"k1c2": "o", "k2c1": "s", "k2c2": "^", "crnn": "D"}
+CATEGORY_COLORS = {"genre": BLUE, "mood": ORANGE, "instrument": GREEN, "era": PINK, "other": "0.45"}  # of tags
 SPLIT_STYLES = {"train": "--", "held_out": "-"}
 SCORE_NAMES = {
     "streaming_auc": "AUC, all cells (Keras)",
@@ -59,7 +66,31 @@ def save(fig: plt.Figure, name: str, provenance: dict, table: pd.DataFrame | Non
     for path, metadata in ((target, None), (target.with_suffix(".svg"), {"Date": None})):
         with paths.atomic(path) as temporary:
             fig.savefig(temporary, metadata=metadata)
+    _list(target, provenance)
     return target
+
+
+def _list(target: Path, provenance: dict) -> None:
+    """Enter a figure into the manifest of its folder: which paper and notebook, which data, when, made with what."""
+    paper, kind, number = (*target.stem.split("_"), "", "")[:3]
+    table = target.with_suffix(".csv")
+    row = {
+        "figure": target.stem,
+        "paper": {"mason": "Mason 2020", "choi": "Choi et al. 2017"}.get(paper, "") if number.isdigit() else "",
+        "number": f"{kind.capitalize()} {number}" if number.isdigit() else "",
+        # `series.py` names the notebook, or else Jupyter does.
+        "notebook": Path(os.environ.get("CRNN_NOTEBOOK") or os.environ.get("JPY_SESSION_NAME", "")).stem,
+        **provenance,
+        "preset": paths.preset(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "versions": f"matplotlib {matplotlib.__version__}, numpy {np.__version__}, pandas {pd.__version__}",
+        "table_sha256": hashlib.sha256(table.read_bytes()).hexdigest() if table.exists() else "",
+    }
+    manifest = target.parent / "manifest.csv"
+    known = pd.read_csv(manifest, keep_default_na=False) if manifest.exists() else pd.DataFrame(columns=list(row))
+    rows = pd.concat([known[known["figure"] != row["figure"]], pd.DataFrame([row])]).sort_values("figure")
+    with paths.atomic(manifest) as temporary:
+        rows.to_csv(temporary, index=False)
 
 
 def _axes(ax: plt.Axes | None, **options) -> tuple[plt.Figure, plt.Axes]:
@@ -76,6 +107,59 @@ def show_pitches(segments_pitches: np.ndarray, title: str = "", ax=None):
     ax.set_yticklabels(["C", "D", "E", "F♯", "G♯", "A♯"])
     fig.colorbar(image, ax=ax, label="relative strength")
     return fig, ax
+
+
+def stack(num_rows: int):
+    """Return (fig, axes) of a column of axes with one time axis, for the functions below."""
+    return plt.subplots(num_rows, 1, figsize=(8, 0.4 + 1.25 * num_rows), sharex=True)
+
+
+def show_wave(samples: np.ndarray, title: str = "", ax=None):
+    """Draw samples at 12 kHz against seconds."""
+    fig, ax = _axes(ax, figsize=(8, 1.8))
+    ax.plot(np.arange(len(samples)) / audio.SR, samples, color=BLUE, linewidth=0.3, rasterized=True)
+    ax.set(xlabel="seconds", ylabel="amplitude", title=title)
+    ax.label_outer()
+    return fig, ax
+
+
+def show_mel(mel: np.ndarray, title: str = "", unit: str = "dB", ax=None):
+    """Draw a spectrogram (bands, frames): 96 rows are mel bands, any other number the bins of an STFT up to 6 kHz.
+
+    `unit` labels the colour bar; in dB, 80 dB below the maximum is black.
+    """
+    import librosa
+
+    fig, ax = _axes(ax, figsize=(8, 1.8))
+    if len(mel) == audio.N_MELS:
+        hertz, centres = (250, 1000, 2000, 4000), librosa.mel_frequencies(audio.N_MELS + 2, fmax=audio.SR / 2)[1:-1]
+    else:
+        hertz, centres = (1000, 3000, 5000), np.linspace(0, audio.SR / 2, len(mel))
+    lowest = mel.max() - audio.TOP_DB if unit == "dB" else 0
+    _time_image(ax, mel, lowest, mel.max(), unit)
+    ax.set(ylabel="Hz", title=title, yticks=np.interp(hertz, centres, np.arange(len(mel))), yticklabels=hertz)
+    return fig, ax
+
+
+def show_chroma(chroma: np.ndarray, title: str = "", ax=None):
+    """Draw the strength of pitch classes, (12, frames), 0 to 1, against seconds."""
+    fig, ax = _axes(ax, figsize=(8, 1.8))
+    _time_image(ax, chroma, 0, 1, "strength")
+    ax.set(ylabel="pitch class", title=title, yticks=range(0, 12, 3), yticklabels=["C", "D♯", "F♯", "A"])
+    return fig, ax
+
+
+def _time_image(ax, values, lowest, highest, unit):
+    """Draw frames of 256 samples at 12 kHz, the first row at the bottom, with a colour bar."""
+    seconds = np.array([-0.5, values.shape[1] - 0.5]) * audio.HOP_LENGTH / audio.SR  # a frame lies about its centre
+    image = ax.imshow(
+        values, aspect="auto", origin="lower", vmin=lowest, vmax=highest, interpolation="nearest",
+        cmap=plt.get_cmap("magma", 16),  # 5 dB each; few colours make a small file
+        extent=(*seconds, -0.5, len(values) - 0.5),
+    )  # fmt: skip
+    ax.set(xlabel="seconds")
+    ax.label_outer()
+    ax.figure.colorbar(image, ax=ax, label=unit)
 
 
 def segment_histogram(num_segments: np.ndarray, thresholds=(252, 512, 1024), ax=None):
@@ -118,34 +202,44 @@ def layer_diagram(model, title: str = "", parameters: bool = True, ax=None):
 
     An image is as wide as its time axis and as high as its pitch or frequency axis, with more sheets for more
     maps; later blocks are as high as they have units. All scales are logarithmic. `parameters` writes the number
-    of weights of the layers since the last block.
+    of trainable weights of the layers since the last block.
     """
-    colors = {"InputLayer": SKY, "MaxPooling2D": BLUE, "GRU": GREEN, "Dense": ORANGE}
-    blocks, step, count, time_first = [], "", 0, False
+    colors = {"InputLayer": SKY, "MaxPooling2D": BLUE, "GRU": GREEN, "Dense": PINK}
+    blocks, step, count, time_first, bands = [], "", 0, False, 1
     for layer in model.layers:
         kind, shape = type(layer).__name__, layer.output.shape[1:]
-        count += layer.count_params()
-        time_first |= kind == "Permute"
-        if hasattr(layer, "kernel_size"):
-            step = "conv {}×{}\n".format(*layer.kernel_size)
+        count += sum(int(np.prod(weight.shape)) for weight in layer.trainable_weights)
+        if kind == "Permute":
+            time_first, bands = layer.dims[0] == 2, shape[-1]
+        elif kind == "ZeroPadding2D":
+            step += f"pad to {shape[1]}\n"
+        elif hasattr(layer, "kernel_size"):
+            height, width = layer.kernel_size
+            step += f"conv {height * bands}×{width}\n"  # bands that were made channels all lie under the kernel
+            bands = 1
+        elif kind == "Flatten":
+            step += "flatten\n"
         if kind not in colors:
             continue
         if len(shape) == 3:
             time, pitch, maps = shape if time_first else (shape[1], shape[0], shape[2])
-            height, sheets = 0.25 + 0.2 * np.log2(pitch), max(1, round(np.log2(maps) / 2))
+            height, sheets = 0.2 + 0.13 * np.log2(pitch), max(1, round(np.log2(maps) / 2))
             text = f"{pitch} × {time}" + (f"\n{maps} maps" if maps > 1 else "")
         else:
             time, units = shape if len(shape) == 2 else (1, shape[0])
             height, sheets = 0.1 * np.log2(units), 1
-            text = f"{units} tags" if kind == "Dense" else f"{units} units" + (f"\n{time} steps" if time > 1 else "")
+            text = f"{units} units" + (f"\n{time} steps" if time > 1 else "")
+        color = colors[kind]
+        if layer is model.layers[-1]:
+            color, text = ORANGE, f"{units} tags"
         step += {"MaxPooling2D": "pool {}×{}", "GRU": "GRU", "Dense": "dense"}.get(kind, "")
         step = step.format(*getattr(layer, "pool_size", ()))
         text += f"\n{count:,}\nparameters" if parameters and count else ""
-        blocks.append((colors[kind], 0.2 + 0.1 * np.log2(time), height, sheets, step, text))
+        blocks.append((color, 0.15 + 0.07 * np.log2(time), height, sheets, step, text))
         step, count = "", 0
 
     # Lengths are in inches, as text is; between blocks there is room for an arrow and its text.
-    room, offset, left, middles = 0.85, 0.05, 0.0, []
+    room, offset, left, middles = 0.78, 0.05, 0.0, []
     for _, width, *_ in blocks:
         middles.append(left + max(width, 0.5) / 2)
         left += max(width, 0.5) + room
@@ -163,8 +257,77 @@ def layer_diagram(model, title: str = "", parameters: bool = True, ax=None):
             ax.add_patch(plt.Rectangle(corner, width, height, facecolor=color, edgecolor="white", linewidth=0.8))
         ax.text(middle, -height / 2 - 0.08, text, ha="center", va="top", fontsize=8.5, linespacing=1.15)
         end = middle + width / 2 + offset * (sheets - 1)
-    ax.set(xlim=(-0.2, left - room + 0.3), ylim=(bottom, top), aspect="equal", title=title or model.name)
+    ax.set(xlim=(-0.2, left - room + 0.3), ylim=(bottom, top), aspect="equal")
+    ax.set_title(title or model.name, loc="left")
     ax.axis("off")
+    return fig, ax
+
+
+def layer_diagrams(networks: dict, parameters: bool = True):
+    """Draw several networks below each other to one scale (Choi 2017, Figure 1); `networks` maps titles to models."""
+    fig, axes = plt.subplots(len(networks), 1)
+    for ax, (title, model) in zip(axes, networks.items(), strict=True):
+        layer_diagram(model, title, parameters, ax)
+        ax.set_anchor("W")
+    heights = [np.ptp(ax.get_ylim()) for ax in axes]
+    right = max(ax.get_xlim()[1] for ax in axes)
+    plt.setp(axes, xlim=(-0.2, right))
+    axes[0].get_gridspec().set_height_ratios(heights)
+    fig.set_size_inches(right + 0.3, sum(heights) + 0.45 * len(axes))
+    return fig, axes
+
+
+def budget_deviation(table: pd.DataFrame, tolerance: float = 2.0, ax=None):
+    """Draw how far parameter counts lie from their budgets, with a band for the tolerance (Choi 2017, section 2.5).
+
+    `table` has the columns `network`, `budget` and `deviation` (per cent), the budgets of each network in order.
+    """
+    fig, ax = _axes(ax, figsize=(8, 3.6))
+    ax.axhspan(-tolerance, tolerance, color="0.9", zorder=0)
+    ax.axhline(0, color="0.4", linewidth=0.8)
+    groups = table.groupby("network", sort=False)
+    shifts = np.linspace(-0.24, 0.24, len(groups))  # side by side: most lie close to 0
+    for shift, (network, rows) in zip(shifts, groups, strict=True):
+        color, marker = NETWORK_COLORS.get(network, SKY), NETWORK_MARKERS.get(network, "v")  # a variant: sky, down
+        ax.plot(np.arange(len(rows)) + shift, rows["deviation"], marker, color=color, label=network)
+    ax.set(xticks=range(len(rows)), xlabel="budget (trainable parameters)", ylabel="deviation from the budget (%)")
+    ax.set_xticklabels(rows["budget"])
+    for middle in range(1, len(rows)):
+        ax.axvline(middle - 0.5, color="0.8", linewidth=0.8)
+    ax.text(len(rows) - 0.5, tolerance, f"± {tolerance:g} %", ha="right", va="bottom", fontsize="small", color="0.4")
+    ax.margins(y=0.1)
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return fig, ax
+
+
+def size_and_time(table: pd.DataFrame, x: str, y: str, ax=None):
+    """Draw Choi's networks, one line each: a score with its interval, or seconds (Choi 2017, Figures 2, 4, Table 1).
+
+    `table` has `network`, `budget`, `x` ("parameters" or "seconds_2500") and `y` ("macro_auc" or "seconds_2500"),
+    and for a score `low`, `high` and `oracle`; a network without a score gets a hollow mark at the lower edge.
+    """
+    names = {"parameters": "trainable parameters", "seconds_2500": "seconds of training on 2,500 clips"}
+    fig, ax = _axes(ax, figsize=(6.4, 4))
+    for network, rows in table.sort_values(x).groupby("network"):
+        look = {"color": NETWORK_COLORS[network], "marker": NETWORK_MARKERS[network], "markersize": 7}
+        known, unknown = rows[rows[y].notna()], rows[rows[y].isna()]
+        if y == "macro_auc":
+            errors = np.abs(known[["low", "high"]].to_numpy().T - known[y].to_numpy())
+            ax.errorbar(known[x], known[y], errors, capsize=3, elinewidth=1, label=network, **look)
+            edge = ax.get_xaxis_transform()
+            ax.plot(unknown[x], [0.04] * len(unknown), linestyle="", fillstyle="none", transform=edge, **look)
+        else:
+            ax.plot(known[x], known[y], label=network, **look)
+    ax.set(xscale="log", xlabel=names[x], ylabel=SCORE_NAMES.get(y, names.get(y)))
+    if y == "macro_auc":
+        ax.axhline(0.5, color="0.4", linewidth=1.2, linestyle=":", label="constant predictor")
+        if table["oracle"].notna().any():
+            ax.axhline(table["oracle"].max(), color="0.4", linewidth=1.2, linestyle="--", label="oracle")
+        if table[y].isna().any():
+            ax.plot([], [], "o", color="0.3", fillstyle="none", label="timed, not trained")
+    else:
+        ax.set_yscale("log")
+    ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
     return fig, ax
 
 
@@ -223,4 +386,131 @@ def paired_difference(differences: np.ndarray, labels: tuple[str, str], ax=None)
     ax.axvspan(low, high, color=ORANGE, alpha=0.2, label=f"95 % interval: {low:+.3f} to {high:+.3f}")
     ax.set(xlabel=f"macro ROC AUC, {labels[0]} minus {labels[1]}", ylabel="resamples")
     ax.legend(loc="upper right", fontsize="small", bbox_to_anchor=(1, 1.2))
+    return fig, ax
+
+
+def tag_bars(scores: np.ndarray, usual: np.ndarray, vocabulary: list[str], count: int = 10, title: str = "", ax=None):
+    """Draw a recording's `count` highest scores as bars, and what is usual for each tag as a line across its bar.
+
+    `scores` and `usual` are (num_tags,), in the order of `vocabulary`.
+    """
+    best = np.argsort(-scores, kind="stable")[:count]
+    rows = np.arange(len(best))
+    fig, ax = _axes(ax, figsize=(6.5, 0.8 + 0.27 * len(best)))
+    ax.barh(rows, scores[best], color=BLUE, alpha=0.8, label="this recording")
+    ax.vlines(usual[best], rows - 0.42, rows + 0.42, color=BLACK, linewidth=2, label="usual")
+    ax.set(yticks=rows, yticklabels=[vocabulary[i] for i in best], xlabel="score", ylabel="tag")
+    ax.set(title=title, xlim=(0, None))
+    ax.invert_yaxis()
+    ax.legend(loc="lower right", fontsize="small")
+    return fig, ax
+
+
+def taggram(times: np.ndarray, scores: np.ndarray, vocabulary: list[str], joints=(), count: int = 12, ax=None):
+    """Draw scores over time, the `count` tags with the highest peaks, and dashed lines at the seconds in `joints`.
+
+    `times` (windows,) are the windows' centres in seconds, `scores` is (windows, num_tags): see `helpers.tag.taggram`.
+    """
+    best = np.argsort(-scores.max(axis=0), kind="stable")[:count]
+    half = (times[1] - times[0]) / 2 if len(times) > 1 else audio.NUM_SAMPLES / audio.SR / 2
+    fig, ax = _axes(ax, figsize=(8, 0.9 + 0.25 * len(best)))
+    image = ax.imshow(
+        scores[:, best].T, aspect="auto", cmap="magma", vmin=0, interpolation="nearest",
+        extent=(times[0] - half, times[-1] + half, len(best) - 0.5, -0.5),
+    )  # fmt: skip
+    for joint in joints:
+        ax.axvline(joint, color="white", linewidth=1.5, linestyle="--")
+    ax.set(yticks=range(len(best)), yticklabels=[vocabulary[i] for i in best], xlabel="centre of the window, seconds")
+    ax.set_ylabel("tag")
+    fig.colorbar(image, ax=ax, label="score")
+    return fig, ax
+
+
+def tag_differences(table: pd.DataFrame, baseline: str = "k2c1", ax=None):
+    """Draw each tag's AUC by network, as differences to the baseline's (Choi 2017, Figure 3).
+
+    `table` has `network`, `tag`, `category`, `popularity_rank` and `auc`; tags without an AUC are left out. The line is
+    the baseline, bars begin at it and end at the other networks' scores, dashed lines are means over the tags.
+    """
+    wide = table.pivot(index=["category", "popularity_rank", "tag"], columns="network", values="auc").dropna()
+    present = [name for name in CATEGORY_COLORS if name in wide.index.levels[0]]
+    groups = [wide.loc[[name]].sort_values(baseline, ascending=False) for name in present]
+    networks = [baseline, *(name for name in dict.fromkeys(table["network"]) if name != baseline)]
+    fig, ax = _axes(ax, figsize=(13, 4.8))
+    width, start, places = 0.8 / max(1, len(networks) - 1), 0.0, []
+    for name, group in zip(present, groups, strict=True):
+        places.append(start + np.arange(len(group)))
+        for i, network in enumerate(networks[1:]):
+            shift = (i + 0.5) * width - 0.4
+            height = group[network] - group[baseline]
+            ax.bar(places[-1] + shift, height, width, bottom=group[baseline], color=NETWORK_COLORS[network], alpha=0.85)
+        ax.plot(places[-1], group[baseline], "o-", color=NETWORK_COLORS[baseline], markersize=4)
+        ax.text(places[-1].mean(), 1.01, name, transform=ax.get_xaxis_transform(), ha="center", va="bottom")
+        start = places[-1][-1] + 2.0
+    for network in networks:
+        mean, color = wide[network].mean(), NETWORK_COLORS[network]
+        ax.axhline(mean, color=color, linestyle="--", linewidth=1.2, zorder=0, label=f"{network}, mean {mean:.3f}")
+    names = [f"{tag} ({rank})" for group in groups for _, rank, tag in group.index]
+    ax.set_xticks(np.concatenate(places), names, rotation=60, ha="right", rotation_mode="anchor", fontsize="small")
+    ax.set(xlim=(-1, start - 1), xlabel="tag (rank of its popularity)", ylabel="ROC AUC")
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return fig, ax
+
+
+def auc_by_popularity(table: pd.DataFrame, ax=None):
+    """Draw each tag's AUC with its 95 % interval against the tag's popularity rank, coloured by category.
+
+    `table` has `popularity_rank`, `category`, `auc`, `low` and `high`.
+    """
+    fig, ax = _axes(ax, figsize=(8, 3.8))
+    for category, color in CATEGORY_COLORS.items():
+        rows = table[(table["category"] == category) & table["auc"].notna()]
+        if len(rows):
+            errors = np.abs(rows[["low", "high"]].to_numpy().T - rows["auc"].to_numpy())
+            look = {"markersize": 6, "elinewidth": 0.9, "color": color, "label": category}
+            ax.errorbar(rows["popularity_rank"], rows["auc"], errors, fmt="o", **look)
+    ax.axhline(0.5, color="0.4", linewidth=1.2, linestyle=":", label="constant predictor")
+    ax.set(xlabel="rank of the tag's popularity (1: most clips)", ylabel="ROC AUC")
+    ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    return fig, ax
+
+
+def cooccurrence(share: pd.DataFrame, ax=None):
+    """Draw what share of the songs with one tag (row) carry another (column), tags coloured by Choi's categories.
+
+    `share` (tags, tags), 0 to 1 or NaN, has the tags as index and columns, in the order in which they are drawn.
+    """
+    fig, ax = _axes(ax, figsize=(9.5, 9))
+    image = ax.imshow(share, cmap="magma_r", vmin=0, vmax=1, interpolation="nearest")
+    ax.set_xticks(range(len(share)), share.columns, rotation=90, fontsize=8)
+    ax.set_yticks(range(len(share)), share.index, fontsize=8)
+    for label in [*ax.get_xticklabels(), *ax.get_yticklabels()]:
+        label.set_color(CATEGORY_COLORS[tags.CHOI_CATEGORIES.get(label.get_text(), "other")])
+    ax.set(xlabel="also have this tag", ylabel="songs with this tag")
+    fig.colorbar(image, ax=ax, label="share of the songs", shrink=0.6)
+    handles = [plt.Line2D([], [], color=color, marker="s", linestyle="", label=name)
+               for name, color in CATEGORY_COLORS.items()]  # fmt: skip
+    fig.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize="small")
+    return fig, ax
+
+
+def tag_intervals(table: pd.DataFrame, marks: dict[str, str], ax=None):
+    """Draw each tag's AUC with its 95 % interval, highest first; tags without an AUC are left out.
+
+    `table` has `tag`, `auc`, `low`, `high` and the columns of `marks`, other AUCs to draw beside it: {column: marker}.
+    """
+    rows = table.dropna(subset="auc").sort_values("auc", ascending=False)
+    places = np.arange(len(rows))
+    fig, ax = _axes(ax, figsize=(13, 4.2))
+    clear = (rows["low"] > 0.5).to_numpy()
+    errors = np.abs(rows[["low", "high"]].to_numpy().T - rows["auc"].to_numpy())
+    for chosen, color, label in ((clear, BLUE, "interval above 0.5"), (~clear, "0.6", "not clear of 0.5")):
+        if chosen.any():
+            ax.errorbar(places[chosen], rows["auc"][chosen], errors[:, chosen], fmt="o", color=color, label=label)
+    for (column, marker), color in zip(marks.items(), (BLACK, GREEN, ORANGE), strict=False):
+        ax.plot(places, rows[column], marker, color=color, linestyle="", markersize=6, label=column)
+    ax.axhline(0.5, color="0.4", linewidth=1.2, linestyle=":", label="constant predictor")
+    ax.set_xticks(places, rows["tag"], rotation=60, ha="right", rotation_mode="anchor", fontsize="small")
+    ax.set(xlim=(-1, len(rows)), xlabel="tag", ylabel="ROC AUC")
+    ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     return fig, ax

@@ -3,10 +3,12 @@
 The notebooks call them to show the expected result. Read them after you have tried.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
-from helpers import joining, metrics
+from helpers import joining, metrics, tag
 
 
 def start_here_1(labels: np.ndarray) -> dict[str, float]:
@@ -34,6 +36,29 @@ def start_here_2(base_rates: np.ndarray) -> float:
     positive, negative = base_rates / base_rates.sum(), (1 - base_rates) / (1 - base_rates).sum()
     wins = np.greater.outer(base_rates, base_rates) + 0.5 * np.equal.outer(base_rates, base_rates)
     return float(positive @ wins @ negative)
+
+
+def spectrogram_1(n_fft: int, sr: int = 12_000) -> float:
+    """Notebook 02, exercise 1: the frequency, in Hz, from which a tone and its upper semitone are two bins apart."""
+    return 2 * sr / n_fft / (2 ** (1 / 12) - 1)
+
+
+def spectrogram_2(decibel: np.ndarray) -> np.ndarray:
+    """Notebook 02, exercise 2: the log-mel-spectrogram of the released extractor from the ordinary one, in dB.
+
+    The square of a power doubles its dB. Both floors, -100 dB and 80 dB below the maximum, are applied afterwards.
+    """
+    doubled = np.maximum(2 * decibel, -100)
+    return np.maximum(doubled, doubled.max() - 80)
+
+
+def spectrogram_3(first: np.ndarray, second: np.ndarray) -> int:
+    """Notebook 02, exercise 3: by how many semitones, 0 to 11, `first` must go up to fit `second` best.
+
+    Both are (segments, 12), of any numbers of segments; their mean chroma vectors are correlated.
+    """
+    first, second = first.mean(axis=0), second.mean(axis=0)
+    return int(np.argmax([np.corrcoef(np.roll(first, shift), second)[0, 1] for shift in range(12)]))
 
 
 def build_models_1(filters: int, units: int, num_tags: int = 50) -> int:
@@ -64,6 +89,19 @@ def build_models_3(pools: tuple[int, ...], kernel: int = 3) -> tuple[int, int]:
         seen += (pool - 1) * distance
         distance *= pool
     return seen, distance
+
+
+def build_models_4(widths: tuple[int, ...], budget: int, norm_entries: int, num_tags: int = 50) -> int:
+    """03_build_models, exercise 4: the length k of 1 x k kernels that brings k1c2 nearest to `budget` parameters.
+
+    `widths` are four of convolutions and two of dense layers (Choi 2017, Table 1), `norm_entries` those of the input
+    norm, 0 for none. The count is a straight line in k.
+    """
+    a, b, c, d, e, f = widths
+    slope = a + a * b + b * c + c * d
+    biases_and_norms = 3 * sum(widths) + 2 * norm_entries
+    dense = 96 * d * e + e * f + (f + 1) * num_tags
+    return round((budget - biases_and_norms - dense) / slope)
 
 
 def join_and_pickle_1(songs: pd.DataFrame) -> float:
@@ -116,3 +154,95 @@ def repeatability_2(labels: np.ndarray, scores: dict[int, list], artists: np.nda
         return high - low
 
     return round(width(other_seed=1) / width(other_seed=0), 2)
+
+
+def tag_1(scores: np.ndarray, usual: np.ndarray, vocabulary: list[str], count: int = 5) -> dict[str, float]:
+    """Notebook 09, exercise 1: the tags that score the most times what is usual, and how many times."""
+    times = np.where(usual > 0, scores / np.maximum(usual, 1e-9), 0)  # what is never given has no usual score
+    return {vocabulary[i]: round(float(times[i]), 1) for i in np.argsort(-times, kind="stable")[:count]}
+
+
+def tag_2(hear: Callable[[np.ndarray], np.ndarray], samples: np.ndarray, gain: float = 0.1) -> float:
+    """Notebook 09, exercise 2: how far any score moves when the recording is played at `gain` times its amplitude.
+
+    `hear` turns samples into scores.
+    """
+    return round(float(np.abs(hear(gain * samples) - hear(samples)).max()), 3)
+
+
+def tag_3(model, x: np.ndarray) -> dict[str, float]:
+    """Notebook 09, exercise 3: move a chroma network's input `x` (1, 12, S, 1) to all 12 keys.
+
+    Returns `largest range` of any tag's score, and how many different `first tags` there are.
+    """
+    scores = np.stack([tag.predict(model, np.roll(x, semitones, axis=1)) for semitones in range(12)])
+    return {
+        "largest range": round(float(np.ptp(scores, axis=0).max()), 3),
+        "first tags": len(set(scores.argmax(axis=1).tolist())),
+    }
+
+
+def size_and_time_1(table: pd.DataFrame) -> str:
+    """07_size_and_time, exercise 1: the quickest network whose score lies in the best one's interval."""
+    best = table.loc[table["macro_auc"].idxmax()]
+    chosen = table[table["macro_auc"].between(best["low"], best["high"])]
+    chosen = chosen if len(chosen) else table.loc[[best.name]]  # too few clips for an interval
+    row = chosen.loc[chosen["seconds_2500"].idxmin()]
+    return f"{row['network']} {row['budget']}"
+
+
+def size_and_time_2(runs: dict[tuple, pd.DataFrame]) -> float:
+    """07_size_and_time, exercise 2: share of all epochs that came after their run's best one."""
+    held_out = [history.query("split == 'held_out'")["macro_auc"].fillna(-1).to_numpy() for history in runs.values()]
+    wasted = sum(len(aucs) - 1 - int(aucs.argmax()) for aucs in held_out)
+    return round(wasted / sum(map(len, held_out)), 2)
+
+
+def size_and_time_3(labels: np.ndarray, scores: np.ndarray) -> float:
+    """07_size_and_time, exercise 3: width of the interval on half of the clips over the width on all of them."""
+
+    def width(clips: slice) -> float:
+        low, high = metrics.interval(metrics.bootstrap(labels[clips], scores[clips])["macro_auc"])
+        return high - low
+
+    return round(width(slice(None, None, 2)) / width(slice(None)), 2)
+
+
+def per_tag_1(table: pd.DataFrame) -> dict[str, str]:
+    """06_per_tag_auc, exercise 1: the network with the highest mean AUC over the tags of each category."""
+    means = table.dropna(subset="auc").groupby(["category", "network"])["auc"].mean().unstack()
+    return means.idxmax(axis=1).to_dict()
+
+
+def per_tag_2(labels: pd.DataFrame, count: int = 5) -> pd.DataFrame:
+    """06_per_tag_auc, exercise 2: the tags that one other tag predicts best.
+
+    `labels` (songs, tags) of 0 and 1, a column a tag. Returns `tag`, `predicted_by` and `auc`, `count` rows, best first.
+    The score of a yes-or-no answer is the mean of its hit rate and its rejection rate.
+    """
+    y = labels.to_numpy(float)
+    hits = (y.T @ y) / y.sum(axis=0)[:, None]  # of the songs with the tag (row), the share with the other (column)
+    false_alarms = ((1 - y).T @ y) / (1 - y).sum(axis=0)[:, None]
+    aucs = (1 + hits - false_alarms) / 2
+    np.fill_diagonal(aucs, 0)
+    rows = {"tag": labels.columns, "predicted_by": labels.columns[aucs.argmax(axis=1)], "auc": aucs.max(axis=1)}
+    return pd.DataFrame(rows).sort_values("auc", ascending=False, ignore_index=True).head(count)
+
+
+def per_tag_3(labels: np.ndarray, first: np.ndarray, second: np.ndarray, num_repeats: int = 200) -> dict[str, int]:
+    """06_per_tag_auc, exercise 3: on how many tags `second` beats `first`, and the range that luck alone gives.
+
+    All are (clips, tags). Luck: the two swap their scores on a random half of the clips, on all tags at once. Scores
+    become ranks first, for the networks may use different scales.
+    """
+    first, second = (scores.argsort(axis=0).argsort(axis=0) for scores in (first, second))
+
+    def wins(swap: np.ndarray) -> int:
+        pair = np.where(swap[:, None], second, first), np.where(swap[:, None], first, second)
+        one, other = (metrics.tag_scores(labels, scores)[0] for scores in pair)
+        return int((other > one).sum())
+
+    rng = np.random.default_rng(0)
+    lucky = [wins(rng.random(len(labels)) < 0.5) for _ in range(num_repeats)]
+    low, high = np.quantile(lucky, [0.025, 0.975]).astype(int)
+    return {"wins": wins(np.zeros(len(labels), bool)), "luck from": int(low), "luck to": int(high)}

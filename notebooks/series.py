@@ -66,6 +66,7 @@ def execute(path: Path, save: bool = False) -> float:
     notebook = nbformat.read(path, as_version=4)
     # A progress bar is for a person who watches; in a stored output it is noise.
     os.environ["TQDM_DISABLE"] = "1"
+    os.environ["CRNN_NOTEBOOK"] = path.stem  # for the manifest of the figures
     start = time.perf_counter()
     client = NotebookClient(notebook, timeout=7200, resources={"metadata": {"path": str(HERE)}})
     try:

@@ -1,5 +1,7 @@
 """Figures: each is drawn, saved with its table, and says when its data are synthetic."""
 
+import hashlib
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -9,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import models, paths, plots
+from helpers import audio, models, paths, plots
 
 
 @pytest.fixture(autouse=True)
@@ -32,22 +34,38 @@ def make_history():
 
 
 REMAINING = pd.DataFrame({"segments": [252, 512], "training songs": [20, 10], "held-out songs": [5, 3]})
+CHOI = ("k1c2", "k2c1", "k2c2", "crnn")
+DEVIATIONS = pd.DataFrame(
+    [(name, budget, i) for name in CHOI for i, budget in enumerate(models.CHOI_BUDGETS)],
+    columns=["network", "budget", "deviation"],
+)
+GRID = DEVIATIONS.assign(parameters=[10.0**i for i in range(5)] * 4, seconds_2500=60.0, macro_auc=0.7, oracle=0.8)
+GRID = GRID.assign(low=0.6, high=0.8, macro_auc=GRID["macro_auc"].where(GRID["budget"] == "0.1M"))
 FIGURES = {
     "pitches": lambda: plots.show_pitches(np.random.default_rng(0).random((40, 12))),
+    "wave": lambda: plots.show_wave(np.random.default_rng(0).normal(size=24_000)),
+    "mel": lambda: plots.show_mel(np.random.default_rng(0).normal(-20, 20, (96, 100))),
+    "chroma": lambda: plots.show_chroma(np.random.default_rng(0).random((12, 100))),
     "histogram": lambda: plots.segment_histogram(np.array([5, 300, 700, 1500])),
     "remaining": lambda: plots.songs_remaining(REMAINING),
     "layers": lambda: plots.layer_diagram(models.mason_crnn("small", 252)),
+    "layers of four": lambda: plots.layer_diagrams({n: models.choi_network(n, "0.1M") for n in CHOI}),
+    "deviation": lambda: plots.budget_deviation(DEVIATIONS),
     "curves": lambda: plots.learning_curves(make_history().query("size == 'small'"), "macro_auc", {"macro_auc": 0.5}),
     "by size": lambda: plots.curve_grid(make_history().query("seed == 0"), "size", {"streaming_auc": 0.7}),
     "by segments": lambda: plots.curve_grid(make_history().query("size == 'small'"), "segments"),
+    "AUC by parameters": lambda: plots.size_and_time(GRID, "parameters", "macro_auc"),
+    "seconds by parameters": lambda: plots.size_and_time(GRID, "parameters", "seconds_2500"),
     "difference": lambda: plots.paired_difference(np.random.default_rng(0).normal(size=200), ("512", "252")),
+    "tag bars": lambda: plots.tag_bars(np.linspace(0, 1, 20), np.full(20, 0.1), [f"tag {i}" for i in range(20)]),
+    "taggram": lambda: plots.taggram(np.array([15.0, 20]), np.eye(2, 20), [f"tag {i}" for i in range(20)], [17]),
 }
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_is_labelled_and_saved(name, figures):
     fig, axes = FIGURES[name]()
-    if name != "layers":
+    if "layers" not in name:
         assert all(ax.get_xlabel() or ax.get_shared_x_axes() for ax in np.ravel(axes))
         assert any(ax.get_ylabel() for ax in np.ravel(axes))
     path = plots.save(fig, name, {"dataset": "demo", "synthetic": True}, pd.DataFrame({"a": [1]}))
@@ -63,6 +81,36 @@ def test_the_label_stands_on_synthetic_data_and_only_there(synthetic):
     assert (fig.get_supxlabel() == "synthetic demo data") is synthetic
 
 
+@pytest.mark.parametrize("name", [*CHOI, "small", "large"])
+def test_parameters_in_a_layer_diagram_add_up_to_the_networks(name):
+    model = models.choi_network(name, "0.1M") if name in CHOI else models.mason_crnn(name)
+    _, ax = plots.layer_diagram(model)
+    texts = [text.get_text() for text in ax.texts]
+    drawn = [int(text.split("\n")[-2].replace(",", "")) for text in texts if text.endswith("parameters")]
+    assert sum(drawn) == sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+    assert f"50 tags\n{drawn[-1]:,}\nparameters" in texts
+
+
+def test_a_layer_diagram_says_what_is_special_about_a_network():
+    _, axes = plots.layer_diagrams({name: models.choi_network(name, "0.1M") for name in CHOI})
+    steps = {ax.get_title(loc="left"): [text.get_text() for text in ax.texts] for ax in axes}
+    assert "flatten\ndense" in steps["k1c2"] and "96 × 1\n30 maps\n3,690\nparameters" in steps["k1c2"]
+    assert "conv 96×4\npool 1×4" in steps["k2c1"] and steps["k2c1"].count("conv 1×4\npool 1×4") == 3
+    assert "conv 3×3\npool 3×5" in steps["k2c2"]
+    assert "pad to 1440\nconv 3×3\npool 2×2" in steps["crnn"] and steps["crnn"].count("GRU") == 2
+    assert len({ax.get_xlim() for ax in axes}) == 1
+
+
+def test_deviations_stand_at_their_budget_and_height():
+    _, ax = plots.budget_deviation(DEVIATIONS)
+    points = [line for line in ax.lines if line.get_label() in CHOI]
+    assert [line.get_label() for line in points] == list(CHOI)
+    for line in points:
+        np.testing.assert_array_equal(np.round(line.get_xdata()), range(5))
+        np.testing.assert_array_equal(line.get_ydata(), range(5))
+    assert [label.get_text() for label in ax.get_xticklabels()] == list(models.CHOI_BUDGETS)
+
+
 def test_curves_show_every_run_their_mean_and_the_constant_predictor():
     history = make_history().query("size == 'small' and segments == 252")
     _, ax = plots.learning_curves(history, "macro_auc", {"macro_auc": 0.5})
@@ -75,3 +123,52 @@ def test_curves_show_every_run_their_mean_and_the_constant_predictor():
 def test_a_given_axes_is_drawn_into():
     fig, ax = plt.subplots()
     assert plots.songs_remaining(REMAINING, ax) == (fig, ax)
+
+
+@pytest.mark.parametrize(("hertz", "bins"), [(1000, 96), (4000, 96), (3000, 257), (5000, 1025)])
+def test_spectrograms_have_their_frequencies_and_seconds_in_the_right_place(hertz, bins):
+    samples = np.sin(2 * np.pi * hertz * np.arange(36_000) / 12_000).astype(np.float32)
+    if bins == 96:
+        spectrum, row = audio.log_mel(samples), None
+    else:
+        spectrum, row = np.zeros((bins, 141), np.float32), round(hertz * 2 * (bins - 1) / 12_000)
+        spectrum[row] = 1
+    _, ax = plots.show_mel(spectrum, unit="dB" if row is None else "power")
+    ticks = {label.get_text(): position for label, position in zip(ax.get_yticklabels(), ax.get_yticks(), strict=True)}
+    assert abs(ticks[str(hertz)] - spectrum[:, 70].argmax()) <= 0.6
+    assert ax.get_xlim()[1] == pytest.approx(3, abs=0.02)
+
+
+def test_stacked_axes_share_their_time_axis():
+    fig, axes = plots.stack(2)
+    plots.show_wave(np.zeros(24_000), ax=axes[0])
+    plots.show_chroma(np.zeros((12, 94)), ax=axes[1])
+    assert axes[0].get_xlim() == axes[1].get_xlim() and len(fig.axes) == 3  # and a colour bar
+    assert not axes[0].get_xlabel() and axes[1].get_xlabel() == "seconds"
+
+
+def test_tags_are_drawn_best_first_beside_what_is_usual_for_them():
+    _, ax = plots.tag_bars(np.array([0.1, 0.5, 0.3]), np.array([0.01, 0.05, 0.03]), list("abc"), count=2)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["b", "c"] and ax.yaxis_inverted()
+    np.testing.assert_allclose([bar.get_width() for bar in ax.patches], [0.5, 0.3])
+    np.testing.assert_allclose([line[0, 0] for line in ax.collections[0].get_segments()], [0.05, 0.03])
+    scores = np.array([[0.1, 0.2, 0.3], [0.1, 0.8, 0.3], [0.1, 0.2, 0.3]])
+    _, ax = plots.taggram(np.array([14.56, 19.56, 24.56]), scores, list("abc"), count=2)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["b", "c"]
+    np.testing.assert_allclose(ax.images[0].get_array(), [[0.2, 0.8, 0.2], [0.3, 0.3, 0.3]])
+    np.testing.assert_allclose(ax.images[0].get_extent()[:2], [12.06, 27.06])
+
+
+def test_the_manifest_has_one_row_a_figure_and_says_where_it_came_from(figures, monkeypatch):
+    monkeypatch.setenv("CRNN_NOTEBOOK", "05_repeatability")
+    provenance = {"dataset": "some", "synthetic": True}
+    for name, table in (("mason_figure_5_again", REMAINING), ("extra", None), ("mason_figure_5_again", REMAINING)):
+        fig, _ = plots.songs_remaining(REMAINING)
+        plots.save(fig, name, provenance, table)
+    rows = pd.read_csv(figures / "some" / "manifest.csv", keep_default_na=False).set_index("figure")
+    assert list(rows.index) == ["extra", "mason_figure_5_again"]
+    row = rows.loc["mason_figure_5_again"]
+    assert row[["paper", "number", "notebook"]].tolist() == ["Mason 2020", "Figure 5", "05_repeatability"]
+    assert row["synthetic"] and rows.loc["extra", ["paper", "number", "table_sha256"]].tolist() == ["", "", ""]
+    table = (figures / "some" / "mason_figure_5_again.csv").read_bytes()
+    assert row["table_sha256"] == hashlib.sha256(table).hexdigest()

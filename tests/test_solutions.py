@@ -4,11 +4,12 @@ import itertools
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from keras import layers
 from sklearn.metrics import roc_auc_score
 
-from helpers import metrics, models, solutions
+from helpers import audio, metrics, models, solutions
 
 
 @pytest.fixture
@@ -34,6 +35,36 @@ def test_start_here_2_against_simulated_labels(skewed):
     simulated = roc_auc_score(labels, constant, average="micro")
     assert solutions.start_here_2(base_rates) == pytest.approx(simulated, abs=0.01)
     assert solutions.start_here_2(np.full(7, 0.1)) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("n_fft", [512, 2048])
+def test_spectrogram_1_against_the_window(n_fft):
+    """At two bins from its centre a tone's peak, seen through a Hann window, is at its first zero."""
+    frequency = solutions.spectrogram_1(n_fft)
+    spectrum = np.abs(np.fft.rfft(np.hanning(n_fft + 1)[:-1], 64 * n_fft))  # 64 points a bin, the tone at 0
+    apart = frequency * (2 ** (1 / 12) - 1) / (12_000 / n_fft)
+    first_zero = np.flatnonzero((spectrum[1:-1] < spectrum[:-2]) & (spectrum[1:-1] <= spectrum[2:]))[0] + 1
+    assert apart == pytest.approx(first_zero / 64, abs=1 / 64)
+
+
+def test_spectrogram_2_against_the_extractor():
+    rng = np.random.default_rng(0)
+    loud = rng.normal(0, np.repeat([1, 0.3, 1e-3, 0], 6000)).astype(np.float32)
+    for samples in (loud, 1e-3 * loud, np.zeros(6000, np.float32)):
+        expected = audio.log_mel(samples, squared_twice=True)
+        np.testing.assert_allclose(solutions.spectrogram_2(audio.log_mel(samples)), expected, atol=1e-3)
+
+
+def test_spectrogram_3_against_transposed_tones():
+    time = np.arange(24_000) / audio.SR
+
+    def play(transposed):
+        notes = [220 * 2 ** ((step + transposed) / 12) for step in (3, 7, 10, 3)]
+        return np.concatenate([np.sin(2 * np.pi * note * time).astype(np.float32) for note in notes])
+
+    first = audio.segments_pitches(play(0))
+    for shift in (0, 1, 5, 11, 12):
+        assert solutions.spectrogram_3(first, audio.segments_pitches(play(shift))) == shift % 12
 
 
 @pytest.mark.parametrize(("size", "expected"), [("small", 81_134), ("large", 2_513_140)])
@@ -67,3 +98,99 @@ def test_build_models_3_against_impulses(pools, expected):
     steps = keras.Model(inputs, x).predict(np.eye(length)[..., None], verbose=0)[..., 0]
     reached = np.flatnonzero(steps[:, 2])
     assert solutions.build_models_3(pools) == (len(reached), np.flatnonzero(steps[:, 3])[0] - reached[0]) == expected
+
+
+@pytest.mark.parametrize(("name", "entries", "lengths"), [("k1c2", 1366, (5, 8)), ("k1c2_1x8", 0, (7, 8))])
+def test_build_models_4_against_built_networks(name, entries, lengths):
+    """The neighbours of the length found are further from the budget, in networks built with all three lengths."""
+    for budget, length in zip(("0.1M", "0.25M"), lengths, strict=True):
+        target, misses = int(1e6 * float(budget[:-1])), []
+        for k in (length - 1, length, length + 1):
+
+            def copy(layer, k=k):
+                conv = isinstance(layer, layers.Conv2D)
+                return type(layer).from_config(layer.get_config() | ({"kernel_size": (1, k)} if conv else {}))
+
+            model = keras.models.clone_model(models.choi_network(name, budget), clone_function=copy)
+            misses.append(abs(sum(int(np.prod(w.shape)) for w in model.trainable_weights) - target))
+        assert min(misses) == misses[1]
+        widths = models.CHOI_WIDTHS[name][models.CHOI_BUDGETS.index(budget)]
+        assert solutions.build_models_4(widths, target, entries) == length
+
+
+def test_tag_1_leaves_out_what_is_never_given():
+    found = solutions.tag_1(np.array([0.3, 0.2, 0.1, 0.9]), np.array([0.3, 0.05, 0.05, 0]), list("abcd"), 3)
+    assert found == {"b": 4.0, "c": 2.0, "a": 1.0}
+
+
+def test_tag_2_against_a_network_that_hears_loudness_and_one_that_does_not():
+    samples = np.random.default_rng(0).normal(0, 0.1, 12_000).astype("float32")
+    rms = np.sqrt(np.mean(samples**2))
+    assert solutions.tag_2(lambda s: np.array([0, np.sqrt(np.mean(s**2))]), samples) == round(0.9 * rms, 3) > 0
+    assert solutions.tag_2(lambda s: audio.chroma(s).mean(axis=1), samples) < 0.01
+
+
+def test_tag_3_against_a_network_that_hears_the_key_and_one_that_does_not():
+    x = np.zeros((1, 12, 24, 1), "float32")
+    x[:, 4] = 1  # E throughout
+    inputs = keras.Input((12, 24, 1))
+    pitches = keras.Model(inputs, layers.Flatten()(layers.AveragePooling2D((1, 24))(inputs)))
+    assert solutions.tag_3(pitches, x) == {"largest range": 1.0, "first tags": 12}
+    blind = keras.Model(inputs, layers.GlobalAveragePooling2D()(inputs))
+    assert solutions.tag_3(blind, x) == {"largest range": 0.0, "first tags": 1}
+
+
+def test_size_and_time_1_takes_the_quickest_that_the_best_does_not_exclude():
+    columns = ["network", "budget", "seconds_2500", "macro_auc", "low", "high"]
+    rows = [("crnn", "1M", 90, 0.8, 0.7, 0.9), ("k2c1", "3M", 9, 0.75, 0.6, 0.8), ("k2c1", "0.1M", 1, 0.69, 0.6, 0.8)]
+    table = pd.DataFrame(rows, columns=columns)
+    assert solutions.size_and_time_1(table) == "k2c1 3M"
+    assert solutions.size_and_time_1(table.assign(low=np.nan, high=np.nan)) == "crnn 1M"
+
+
+def test_size_and_time_2_counts_epochs_after_the_best():
+    runs = {
+        name: pd.DataFrame({"split": "held_out", "macro_auc": aucs})
+        for name, aucs in {"a": [0.5, 0.6, 0.55, 0.5], "b": [0.5, 0.6], "c": [np.nan, 0.5, 0.4, 0.4]}.items()
+    }
+    assert solutions.size_and_time_2(runs) == 0.4
+
+
+def test_size_and_time_3_widths_follow_the_square_root(skewed):
+    labels = skewed[1][:800]
+    scores = labels + np.random.default_rng(1).normal(size=labels.shape)
+    assert solutions.size_and_time_3(labels, scores) == pytest.approx(2**0.5, abs=0.25)
+
+
+def test_per_tag_1_compares_within_categories_and_skips_tags_without_a_score():
+    rows = [
+        ("k2c1", "rock", "genre", 0.6), ("k2c1", "pop", "genre", 0.8), ("k2c1", "sad", "mood", 0.9),
+        ("crnn", "rock", "genre", 0.9), ("crnn", "pop", "genre", np.nan), ("crnn", "sad", "mood", 0.7),
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["network", "tag", "category", "auc"])
+    assert solutions.per_tag_1(table) == {"genre": "crnn", "mood": "k2c1"}
+
+
+def test_per_tag_2_against_scikit_learn():
+    rng = np.random.default_rng(0)
+    labels = pd.DataFrame((rng.random((300, 5)) < 0.2).astype(int), columns=list("abcde"))
+    labels["b"] |= labels["a"]
+    found = solutions.per_tag_2(labels, count=5)
+    assert len(found) == 5 and (found.loc[0, "tag"], found.loc[0, "predicted_by"]) in {("a", "b"), ("b", "a")}
+    for row in found.itertuples():
+        others = {other: roc_auc_score(labels[row.tag], labels[other]) for other in labels if other != row.tag}
+        assert row.predicted_by == max(others, key=others.get) and row.auc == pytest.approx(max(others.values()))
+
+
+def test_per_tag_3_tells_a_better_network_from_one_that_is_as_good():
+    rng = np.random.default_rng(0)
+    labels = (rng.random((80, 30)) < 0.3).astype(int)
+    noise = rng.normal(size=(3, 80, 30))
+    equal = solutions.per_tag_3(
+        labels, labels + noise[0], 50 * (labels + noise[1]), 100
+    )  # another scale, no other order
+    assert (
+        equal["luck from"] <= equal["wins"] <= equal["luck to"] and 8 < equal["luck from"] < 15 < equal["luck to"] < 22
+    )
+    better = solutions.per_tag_3(labels, 0.2 * labels + noise[0], 2 * labels + noise[2], 100)
+    assert better["wins"] == 30 > better["luck to"]
