@@ -148,7 +148,8 @@ def extract(
     # One record a clip, only ever appended: after a kill, all but the last are whole. Other settings, other file.
     partial = out.with_name(f"{out.name}.{zlib.crc32(settings.encode()):08x}.partial")
     table = "" if labels is None else labels.sort_index().to_csv()
-    inputs = zlib.crc32(json.dumps([settings, ids, table]).encode())
+    sizes = [(folder / i).stat().st_size if (folder / i).is_file() else None for i in ids]
+    inputs = zlib.crc32(json.dumps([settings, ids, sizes, table]).encode())
     if out.exists():
         broken = _already_done(out, inputs)
     else:
@@ -208,7 +209,7 @@ def _open(path) -> Iterator[soundfile.SoundFile]:
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is an empty file; copy or download it again, or leave it out.")
     try:
-        file = soundfile.SoundFile(path)
+        file = soundfile.SoundFile(os.fsencode(path))  # a name need not be valid UTF-8
     except (soundfile.SoundFileError, TypeError) as error:  # TypeError: named .raw
         with tempfile.TemporaryDirectory() as folder, soundfile.SoundFile(_convert(path, folder, error)) as file:
             yield file

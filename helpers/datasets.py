@@ -103,7 +103,7 @@ def tagged_folder(source: Path, num_tags: int = 50) -> tuple[pd.DataFrame, pd.Se
 
     Columns: `path`, relative to the file's folder; `tags`, joined by "|"; if known, `artist` and `split`. The tags
     are the `num_tags` that most recordings have (all if there are fewer); recordings with none are left out.
-    Without `split`, artists are sorted by the SHA-256 of their names: the first 20 % are test, the next 10 % valid
+    Without `split`, artists are sorted by the SHA-256 of their names: the first 20 % are test, the next 15 % valid
     (at least one each), the rest train. So it is the same every time, and no artist is on two sides. Case, diacritics
     and punctuation do not make another artist; a recording without artist is one of its own.
     Raises ValueError if the file is malformed, has a path twice or outside the folder, or fewer than three artists.
@@ -204,7 +204,7 @@ def _by_artist(names, source):
     artists = sorted(set(names), key=lambda name: hashlib.sha256(name.encode()).digest())
     if len(artists) < 3:
         raise ValueError(f"{source} has {len(artists)} artists, too few to split; add a column 'split'.")
-    num_test, num_valid = (max(1, round(share * len(artists))) for share in (0.2, 0.1))
+    num_test, num_valid = (max(1, round(share * len(artists))) for share in (0.2, 0.15))
     sides = ["test"] * num_test + ["valid"] * num_valid + ["train"] * (len(artists) - num_test - num_valid)
     return pd.Series(names).map(dict(zip(artists, sides, strict=True)))
 

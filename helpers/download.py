@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import shutil
+import socket
 import ssl
 import stat
 import tarfile
@@ -160,7 +161,8 @@ def _download(url: str, part: Path, size: int) -> None:
             code = getattr(error, "code", None)
             if code == 416:  # the file is shorter than the part: it was replaced
                 _forget(part)
-            if left == 0 or code in (401, 403, 404, 410):
+            unknown = isinstance(getattr(error, "reason", None), socket.gaierror)  # no such host, or no network
+            if left == 0 or unknown or code in (401, 403, 404, 410):
                 raise
             time.sleep(WAIT)
 

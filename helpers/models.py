@@ -3,27 +3,31 @@
 from keras import Input, Model, layers, ops, saving
 
 MASON_WIDTHS = {"small": (60, 30), "large": (339, 169)}  # feature maps, GRU units (Mason 2020, Table 2)
+ROW_POOLS = {12: (2, 2, 3), 24: (2, 3, 4)}  # what leaves one row of 12 pitch classes, or of 24 with timbre beside them
 
 
-def mason_crnn(size: str, segments: int = 252, num_tags: int = 50) -> Model:
+def mason_crnn(size: str, segments: int = 252, num_tags: int = 50, rows: int = 12) -> Model:
     """Return Mason's chroma CRNN, "small" or "large" (Mason 2020, Figure 2 and Table 2), not compiled.
 
-    Input: float32 (batch, 12, segments, 1), the first `segments` segments_pitches of a song, in [0, 1].
+    Input: float32 (batch, rows, segments, 1), the first `segments` segments_pitches of a song, in [0, 1]; 24 rows take
+    the 12 numbers of timbre as well, on the scale of the pitches.
     Output: float32 (batch, num_tags), one probability a tag.
-    Raises ValueError for another size, or fewer than 12 segments (three poolings divide time by 12).
+    Raises ValueError for other sizes or rows, or fewer than 12 segments (three poolings divide time by 12).
     """
     if size not in MASON_WIDTHS:
         raise ValueError(f"size is {size!r}; use 'small' or 'large'.")
     if segments < 12:
         raise ValueError(f"segments is {segments}; the network needs at least 12.")
+    if rows not in ROW_POOLS:
+        raise ValueError(f"rows is {rows}; use 12 (pitches, or timbre) or 24 (both).")
     filters, units = MASON_WIDTHS[size]
-    inputs = Input((12, segments, 1), name="segments_pitches")
+    inputs = Input((rows, segments, 1), name="segments_pitches")
     # Time first: the pitches lie on the last axis, batch norm's default, and the recurrent layers at the end get
-    # time where they want it. Kernels and pools are square, so nothing else changes.
+    # time where they want it. Kernels and the paper's pools are square, so nothing else changes.
     x = layers.Permute((2, 1, 3))(inputs)
-    x = layers.Reshape((segments, 12))(x)
+    x = layers.Reshape((segments, rows))(x)
     x = layers.BatchNormalization(name="pitch_norm")(x)
-    for i, pool in enumerate((2, 2, 3), start=1):
+    for i, pool in enumerate(zip((2, 2, 3), ROW_POOLS[rows], strict=True), start=1):
         if i == 1:
             x = NormedConv(filters, name="conv1_norm1")(x)
         else:
@@ -41,6 +45,39 @@ def mason_crnn(size: str, segments: int = 252, num_tags: int = 50) -> Model:
     return Model(inputs, outputs, name=f"mason_crnn_{size}_{segments}")
 
 
+def masked(network: Model) -> Model:
+    """Return a network with the layers and weights of `network` (of `mason_crnn`) for songs of any length.
+
+    Segments that are zero in all rows are the padding of a shorter song (of at least 12 segments): whatever their
+    number, they change neither scores nor training. A song gets the score that a network of its own length would give.
+    """
+    x = inputs = Input(network.input_shape[1:], name=network.layers[0].name)
+    mask = None  # (batch, steps), False from the song's end on
+    for layer in network.layers[1:]:
+        if layer.name == "pitch_norm":
+            mask = ops.any(ops.not_equal(x, 0), axis=2)
+        elif isinstance(layer, (NormedConv, layers.Conv2D, layers.MaxPooling2D)):
+            # A convolution finds zeros beyond an edge; the norms and biases before it have moved those of the padding.
+            x = x * ops.cast(_like(mask, x), x.dtype)
+        if isinstance(layer, layers.BatchNormalization):
+            x = layer(x, mask=_like(mask, x[..., 0]))
+        elif isinstance(layer, (NormedConv, layers.GRU)):
+            x = layer(x, mask=mask)
+        else:
+            x = layer(x)
+        if isinstance(layer, layers.MaxPooling2D):
+            pool = layer.pool_size[0]
+            mask = mask[:, pool - 1 :: pool]  # a step that the song fills only in part is dropped, as at an edge
+    return Model(inputs, x, name=f"{network.name}_masked")
+
+
+def _like(mask, x):
+    """Return `mask` (batch, steps) repeated to the shape of `x` (batch, steps, ...)."""
+    for axis in range(2, x.ndim):
+        mask = ops.repeat(ops.expand_dims(mask, axis), x.shape[axis], axis=axis)
+    return mask
+
+
 @saving.register_keras_serializable("crnn")
 class NormedConv(layers.Layer):
     """A 3 x 3 convolution of a one-channel image and the batch norm after it, in one matrix product.
@@ -48,13 +85,15 @@ class NormedConv(layers.Layer):
     The same function and the same weights, in the same order, as `Conv2D(filters, 3, padding="same")` and
     `BatchNormalization()`. With nine inputs a pixel, the mean and variance of every feature map follow from the
     9 x 9 covariance of the inputs, so the large maps need not be read again to be normalised.
-    Input: (batch, height, width). Output: float32 (batch, height, width, filters).
+    Input: (batch, height, width). Output: float32 (batch, height, width, filters). Where `mask` (batch, height) is
+    False, mean and variance leave the pixels out.
     """
 
     def __init__(self, filters: int, momentum: float = 0.99, epsilon: float = 1e-3, **options):
         super().__init__(**options | {"dtype": "float32"})
         self.filters, self.momentum, self.epsilon = filters, momentum, epsilon
         self.kernel_size = (3, 3)
+        self.supports_masking = True
 
     def build(self, input_shape):
         shape = (self.filters,)
@@ -65,15 +104,19 @@ class NormedConv(layers.Layer):
         self.moving_mean = self.add_weight(shape, "zeros", trainable=False, name="moving_mean")
         self.moving_variance = self.add_weight(shape, "ones", trainable=False, name="moving_variance")
 
-    def call(self, x, training=False):
+    def call(self, x, mask=None, training=False):
         height, width = x.shape[1:]
         padded = ops.pad(x, [[0, 0], [1, 1], [1, 1]])
         shifts = [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
         patches = ops.reshape(ops.stack(shifts), (9, -1))
         kernel = ops.reshape(self.kernel, (9, self.filters))
         if training:
-            centre = ops.mean(patches, axis=1, keepdims=True)
-            spread = patches - centre
+            weights = 1.0
+            if mask is not None:
+                weights = ops.reshape(ops.repeat(ops.cast(mask, "float32"), width, axis=1), (1, -1))
+                weights /= ops.mean(weights)
+            centre = ops.mean(patches * weights, axis=1, keepdims=True)
+            spread = (patches - centre) * weights**0.5
             covariance = ops.matmul(spread, ops.transpose(spread)) / ops.cast(ops.shape(patches)[1], "float32")
             mean = ops.matmul(ops.transpose(centre), kernel)[0] + self.bias
             variance = ops.sum(kernel * ops.matmul(covariance, kernel), axis=0)

@@ -23,6 +23,7 @@ SEGMENT_COLORS = {252: BLUE, 512: ORANGE, 1024: GREEN}
 NETWORK_COLORS = {"k1c2": BLUE, "k2c1": RED, "k2c2": ORANGE, "crnn": GREEN}  # as in Choi's Figure 3, where it has them
 NETWORK_MARKERS = {"k1c2": "o", "k2c1": "s", "k2c2": "^", "crnn": "D"}
 CATEGORY_COLORS = {"genre": BLUE, "mood": ORANGE, "instrument": GREEN, "era": PINK, "other": "0.45"}  # of tags
+MANY_LABELS = {"dpi": 80}  # of figures in a notebook: a picture of a hundred words is a large file
 SPLIT_STYLES = {"train": "--", "held_out": "-"}
 SCORE_NAMES = {
     "streaming_auc": "AUC, all cells (Keras)",
@@ -436,20 +437,22 @@ def tag_differences(table: pd.DataFrame, baseline: str = "k2c1", ax=None):
     present = [name for name in CATEGORY_COLORS if name in wide.index.levels[0]]
     groups = [wide.loc[[name]].sort_values(baseline, ascending=False) for name in present]
     networks = [baseline, *(name for name in dict.fromkeys(table["network"]) if name != baseline)]
-    fig, ax = _axes(ax, figsize=(13, 4.8))
+    fig, ax = _axes(ax, figsize=(12, 4.8), **MANY_LABELS)
     width, start, places = 0.8 / max(1, len(networks) - 1), 0.0, []
     for name, group in zip(present, groups, strict=True):
         places.append(start + np.arange(len(group)))
         for i, network in enumerate(networks[1:]):
             shift = (i + 0.5) * width - 0.4
             height = group[network] - group[baseline]
-            ax.bar(places[-1] + shift, height, width, bottom=group[baseline], color=NETWORK_COLORS[network], alpha=0.85)
-        ax.plot(places[-1], group[baseline], "o-", color=NETWORK_COLORS[baseline], markersize=4)
+            look = {"color": NETWORK_COLORS[network], "label": network if name == present[0] else None}
+            ax.bar(places[-1] + shift, height, width, bottom=group[baseline], alpha=0.85, **look)
+        look = {"color": NETWORK_COLORS[baseline], "label": baseline if name == present[0] else None}
+        ax.plot(places[-1], group[baseline], "o-", markersize=4, **look)
         ax.text(places[-1].mean(), 1.01, name, transform=ax.get_xaxis_transform(), ha="center", va="bottom")
         start = places[-1][-1] + 2.0
     for network in networks:
         mean, color = wide[network].mean(), NETWORK_COLORS[network]
-        ax.axhline(mean, color=color, linestyle="--", linewidth=1.2, zorder=0, label=f"{network}, mean {mean:.3f}")
+        ax.axhline(mean, color=color, linestyle="--", linewidth=1.2, zorder=0, label=f"mean {mean:.3f}")
     names = [f"{tag} ({rank})" for group in groups for _, rank, tag in group.index]
     ax.set_xticks(np.concatenate(places), names, rotation=60, ha="right", rotation_mode="anchor", fontsize="small")
     ax.set(xlim=(-1, start - 1), xlabel="tag (rank of its popularity)", ylabel="ROC AUC")
@@ -460,19 +463,25 @@ def tag_differences(table: pd.DataFrame, baseline: str = "k2c1", ax=None):
 def auc_by_popularity(table: pd.DataFrame, ax=None):
     """Draw each tag's AUC with its 95 % interval against the tag's popularity rank, coloured by category.
 
-    `table` has `popularity_rank`, `category`, `auc`, `low` and `high`.
+    `table` has `popularity_rank`, `category`, `auc`, `low` and `high`; a tag without an interval gets a hollow mark.
     """
     fig, ax = _axes(ax, figsize=(8, 3.8))
     for category, color in CATEGORY_COLORS.items():
         rows = table[(table["category"] == category) & table["auc"].notna()]
         if len(rows):
-            errors = np.abs(rows[["low", "high"]].to_numpy().T - rows["auc"].to_numpy())
-            look = {"markersize": 6, "elinewidth": 0.9, "color": color, "label": category}
-            ax.errorbar(rows["popularity_rank"], rows["auc"], errors, fmt="o", **look)
+            _intervals(ax, rows["popularity_rank"], rows, color, category)
     ax.axhline(0.5, color="0.4", linewidth=1.2, linestyle=":", label="constant predictor")
     ax.set(xlabel="rank of the tag's popularity (1: most clips)", ylabel="ROC AUC")
     ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     return fig, ax
+
+
+def _intervals(ax, x, rows, color, label):
+    """Draw AUCs with their intervals; those without one are hollow."""
+    errors = np.abs(rows[["low", "high"]].to_numpy().T - rows["auc"].to_numpy())
+    ax.errorbar(x, rows["auc"], errors, fmt="none", ecolor=color, elinewidth=1)
+    faces = np.where(rows["low"].isna(), "white", color)
+    ax.scatter(x, rows["auc"], s=30, c=faces, edgecolors=color, linewidths=1, zorder=2.5, label=label)
 
 
 def cooccurrence(share: pd.DataFrame, ax=None):
@@ -480,7 +489,7 @@ def cooccurrence(share: pd.DataFrame, ax=None):
 
     `share` (tags, tags), 0 to 1 or NaN, has the tags as index and columns, in the order in which they are drawn.
     """
-    fig, ax = _axes(ax, figsize=(9.5, 9))
+    fig, ax = _axes(ax, figsize=(8.4, 8), **MANY_LABELS)
     image = ax.imshow(share, cmap="magma_r", vmin=0, vmax=1, interpolation="nearest")
     ax.set_xticks(range(len(share)), share.columns, rotation=90, fontsize=8)
     ax.set_yticks(range(len(share)), share.index, fontsize=8)
@@ -488,27 +497,29 @@ def cooccurrence(share: pd.DataFrame, ax=None):
         label.set_color(CATEGORY_COLORS[tags.CHOI_CATEGORIES.get(label.get_text(), "other")])
     ax.set(xlabel="also have this tag", ylabel="songs with this tag")
     fig.colorbar(image, ax=ax, label="share of the songs", shrink=0.6)
-    handles = [plt.Line2D([], [], color=color, marker="s", linestyle="", label=name)
-               for name, color in CATEGORY_COLORS.items()]  # fmt: skip
+    names = dict.fromkeys(tags.CHOI_CATEGORIES.get(tag, "other") for tag in share)
+    squares = {"marker": "s", "linestyle": ""}
+    handles = [plt.Line2D([], [], color=CATEGORY_COLORS[name], label=name, **squares) for name in names]
     fig.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize="small")
     return fig, ax
 
 
-def tag_intervals(table: pd.DataFrame, marks: dict[str, str], ax=None):
+def tag_intervals(table: pd.DataFrame, others: list[str], ax=None):
     """Draw each tag's AUC with its 95 % interval, highest first; tags without an AUC are left out.
 
-    `table` has `tag`, `auc`, `low`, `high` and the columns of `marks`, other AUCs to draw beside it: {column: marker}.
+    `table` has `tag`, `auc`, `low`, `high` (a tag without an interval gets a hollow mark), and `others`: columns with
+    other AUCs to draw beside it, such as "oracle".
     """
     rows = table.dropna(subset="auc").sort_values("auc", ascending=False)
-    places = np.arange(len(rows))
-    fig, ax = _axes(ax, figsize=(13, 4.2))
-    clear = (rows["low"] > 0.5).to_numpy()
-    errors = np.abs(rows[["low", "high"]].to_numpy().T - rows["auc"].to_numpy())
-    for chosen, color, label in ((clear, BLUE, "interval above 0.5"), (~clear, "0.6", "not clear of 0.5")):
+    places, clear = np.arange(len(rows)), (rows["low"] > 0.5).to_numpy()
+    fig, ax = _axes(ax, figsize=(12, 4), **MANY_LABELS)
+    for chosen, color, label in ((clear, BLUE, "interval above 0.5"), (~clear, "0.55", "not clear of 0.5")):
         if chosen.any():
-            ax.errorbar(places[chosen], rows["auc"][chosen], errors[:, chosen], fmt="o", color=color, label=label)
-    for (column, marker), color in zip(marks.items(), (BLACK, GREEN, ORANGE), strict=False):
-        ax.plot(places, rows[column], marker, color=color, linestyle="", markersize=6, label=column)
+            _intervals(ax, places[chosen], rows[chosen], color, label)
+    for column in others:
+        marker, color = ("_", BLACK) if column == "oracle" else (NETWORK_MARKERS["crnn"], NETWORK_COLORS["crnn"])
+        size = 10 if column == "oracle" else 5
+        ax.plot(places, rows[column], marker, color=color, markersize=size, label=column)
     ax.axhline(0.5, color="0.4", linewidth=1.2, linestyle=":", label="constant predictor")
     ax.set_xticks(places, rows["tag"], rotation=60, ha="right", rotation_mode="anchor", fontsize="small")
     ax.set(xlim=(-1, len(rows)), xlabel="tag", ylabel="ROC AUC")

@@ -217,7 +217,7 @@ def per_tag_1(table: pd.DataFrame) -> dict[str, str]:
 def per_tag_2(labels: pd.DataFrame, count: int = 5) -> pd.DataFrame:
     """06_per_tag_auc, exercise 2: the tags that one other tag predicts best.
 
-    `labels` (songs, tags) of 0 and 1, a column a tag. Returns `tag`, `predicted_by` and `auc`, `count` rows, best first.
+    `labels` (songs, tags) of 0 and 1, a column a tag. Returns `count` rows `tag`, `predicted_by`, `auc`, best first.
     The score of a yes-or-no answer is the mean of its hit rate and its rejection rate.
     """
     y = labels.to_numpy(float)

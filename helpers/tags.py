@@ -29,6 +29,21 @@ funk, electro, heavy metal, Progressive rock, 60s, rnb, indie pop, sad, House, h
     .split(", ")
 )
 
+# The four categories of Choi et al. 2017, section 3.3 and Figure 3, in the paper's order. Section 3 names rock, pop;
+# sad, happy; female vocalist, guitar; and 60s to 00s. The rest is our own reading: "oldies" could be a genre, too.
+CHOI_CATEGORIES = {
+    tag: category
+    for category, names in {
+        "genre": "rock, pop, alternative, indie, electronic, dance, alternative rock, jazz, metal, classic rock, soul, "
+        "indie rock, electronica, folk, punk, blues, hard rock, ambient, experimental, Hip-Hop, country, funk, "
+        "electro, heavy metal, Progressive rock, rnb, indie pop, House",
+        "mood": "beautiful, chillout, Mellow, chill, party, easy listening, sexy, catchy, sad, happy",
+        "instrument": "female vocalists, male vocalists, instrumental, acoustic, female vocalist, guitar",
+        "era": "00s, 80s, 90s, oldies, 70s, 60s",
+    }.items()
+    for tag in names.split(", ")
+}
+
 
 def top_tags(tags: pd.DataFrame, k: int) -> list[str]:
     """Return the `k` tags that most songs of `tags` carry, most frequent first, ties in alphabetical order.

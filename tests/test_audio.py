@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -302,6 +303,10 @@ def test_labels_choose_the_clips(folder, tmp_path):
     assert len(audio.extract(folder, tmp_path / "mel.h5", labels, squared_twice=True)) == 1
     with pytest.raises(FileExistsError, match="other clips, labels"):
         audio.extract(folder, tmp_path / "mel.h5", 1 - labels, squared_twice=True)
+    shutil.copy(folder / GOOD[0], folder / "missing.wav")  # it is there now
+    with pytest.raises(FileExistsError, match="remove it to extract again"):
+        audio.extract(folder, tmp_path / "mel.h5", labels, squared_twice=True)
+    (folder / "missing.wav").unlink()
     with pytest.raises(ValueError, match=r"several rows for ü b/1\.WAV"):
         audio.extract(folder, tmp_path / "twice.h5", pd.concat([labels, labels.iloc[2:]]))
 
@@ -383,3 +388,10 @@ def test_real_recordings_are_extracted_and_broken_ones_listed(real_data, tmp_pat
     ids, mel, _ = read(tmp_path / "mel.h5")
     good = [path for path in real_recordings(real_data) if path.parent.name == "audio_real" and path.is_file()]
     assert ids == [path.name for path in good] and np.isfinite(mel).all()
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS takes UTF-8 names only")
+def test_a_name_need_not_be_utf_8(tmp_path):
+    path = os.fsencode(tmp_path) + b"/caf\xe9.wav"
+    soundfile.write(path, np.full(1200, 0.5), 12_000)
+    assert audio.load(Path(os.fsdecode(path))).max() == pytest.approx(0.5, abs=1e-3)

@@ -231,7 +231,7 @@ def test_an_artists_songs_are_on_one_side(tmp_path):
     split = split_of(tmp_path, table)
     sides = split.groupby(table.set_index("path")["artist"]).agg(["first", "nunique"])
     assert (sides["nunique"] == 1).all()
-    assert sides["first"].value_counts().to_dict() == {"train": 35, "test": 10, "valid": 5}
+    assert sides["first"].value_counts().to_dict() == {"train": 32, "test": 10, "valid": 8}
     # Another order of the lines, other spellings and other tags move nothing.
     shuffled = split_of(tmp_path, table.sample(frac=1, random_state=0))
     pd.testing.assert_series_equal(shuffled.sort_index(), split.sort_index())
@@ -241,9 +241,10 @@ def test_an_artists_songs_are_on_one_side(tmp_path):
 
 
 def test_the_split_is_the_same_everywhere(tmp_path):
-    """As `sha256sum` says: "artisto4" gives 017c..., "artisto2" 093a..., "artisto3" 2017..., the others more."""
+    """ "artisto4" gives 017c..., "artisto2" 093a..., "artisto3" 2017..., "artisto6" 40e3...."""
     split = split_of(tmp_path, songs_of(10, 1))
-    assert dict(split[split != "train"]) == {"2_0.wav": "test", "4_0.wav": "test", "3_0.wav": "valid"}
+    expected = {"2_0.wav": "test", "4_0.wav": "test", "3_0.wav": "valid", "6_0.wav": "valid"}
+    assert dict(split[split != "train"]) == expected
 
 
 @pytest.mark.parametrize("num_artists", [3, 4, 7])
@@ -255,7 +256,7 @@ def test_few_artists_still_fill_every_part(tmp_path, num_artists):
 def test_without_artists_each_recording_is_its_own(tmp_path):
     table = songs_of(5, 4)
     split = split_of(tmp_path, table.drop(columns="artist"))
-    assert split.value_counts().to_dict() == {"train": 14, "test": 4, "valid": 2}
+    assert split.value_counts().to_dict() == {"train": 13, "test": 4, "valid": 3}
     pd.testing.assert_series_equal(split_of(tmp_path, table.assign(artist=" ")), split)
 
 

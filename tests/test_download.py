@@ -12,6 +12,7 @@ import sys
 import tarfile
 import threading
 import time
+import urllib.error
 import urllib.request
 import zipfile
 from email import message_from_string
@@ -492,3 +493,13 @@ def test_the_registry_names_real_addresses_only():
         assert entry["sha256"] is None or len(entry["sha256"]) == 64
         assert all(url.startswith("http") and url.endswith("/" + entry["archive"]) for url in entry["urls"])
         assert entry["licence"] and entry["alternatives"] and entry["size"] > 1e7
+
+
+def test_without_a_network_it_gives_up_at_once(tmp_path, monkeypatch):
+    def no_host(*_, **__):
+        raise urllib.error.URLError(socket.gaierror(-3, "Temporary failure in name resolution"))
+
+    monkeypatch.setattr(download.urllib.request, "urlopen", no_host)
+    monkeypatch.setattr(download.time, "sleep", lambda _: pytest.fail("waited for a network that is not there"))
+    with pytest.raises(ConnectionError, match="name resolution"):
+        download.fetch(["https://nowhere.invalid/a", "https://nowhere.invalid/b"], tmp_path / "a", 10)

@@ -108,7 +108,8 @@ def project(tmp_path_factory):
         "demo", "snapshots", "results", ".venv", ".git", "figures", "msd-subset", "__pycache__"
     )
     shutil.copytree(paths.ROOT, root, ignore=ignored)
-    demo_data.generate(root / "data" / "tiny", num_tracks=150)
+    for name in ("tiny", "demo"):  # where real files have no recordings, notebooks take the demo's
+        demo_data.generate(root / "data" / name, num_tracks=150)
     return root
 
 

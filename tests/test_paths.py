@@ -56,6 +56,14 @@ def test_vocabularies_have_fifty_different_tags_in_the_stated_order():
     assert tags.CHOI_TOP50[-3:] == ["sad", "House", "happy"] and tags.CHOI_TOP50[10] == "beautiful"
 
 
+def test_choi_s_tags_have_one_category_each_and_those_the_paper_names():
+    given = {"rock": "genre", "pop": "genre", "sad": "mood", "happy": "mood", "female vocalist": "instrument"}
+    given |= {"guitar": "instrument"} | dict.fromkeys(("60s", "70s", "80s", "90s", "00s"), "era")
+    assert sorted(tags.CHOI_CATEGORIES) == sorted(tags.CHOI_TOP50)
+    assert list(dict.fromkeys(tags.CHOI_CATEGORIES.values())) == ["genre", "mood", "instrument", "era"]
+    assert {tag: tags.CHOI_CATEGORIES[tag] for tag in given} == given
+
+
 def test_top_tags_counts_songs_and_breaks_ties_by_name():
     import pandas as pd
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import audio, models, paths, plots
+from helpers import audio, models, paths, plots, tags
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +41,19 @@ DEVIATIONS = pd.DataFrame(
 )
 GRID = DEVIATIONS.assign(parameters=[10.0**i for i in range(5)] * 4, seconds_2500=60.0, macro_auc=0.7, oracle=0.8)
 GRID = GRID.assign(low=0.6, high=0.8, macro_auc=GRID["macro_auc"].where(GRID["budget"] == "0.1M"))
+TAGS = pd.DataFrame(
+    [
+        (network, tag, category, rank, auc + shift, low + shift, auc + shift + 0.1)
+        for network, shift in (("k2c1", 0), ("k1c2", -0.1), ("crnn", 0.05))
+        for tag, category, rank, auc, low in (
+            ("rock", "genre", 1, 0.7, 0.6), ("pop", "genre", 3, 0.8, 0.45), ("jazz", "genre", 5, np.nan, np.nan),
+            ("sad", "mood", 4, 0.6, np.nan), ("80s", "era", 2, 0.5, 0.4),
+        )
+    ],
+    columns=["network", "tag", "category", "popularity_rank", "auc", "low", "high"],
+)  # fmt: skip
+CRNN = TAGS[TAGS["network"] == "crnn"].assign(oracle=0.9)
+SHARE = pd.DataFrame([[np.nan, 0.2], [1, np.nan]], ["metal", "sad"], ["metal", "sad"])
 FIGURES = {
     "pitches": lambda: plots.show_pitches(np.random.default_rng(0).random((40, 12))),
     "wave": lambda: plots.show_wave(np.random.default_rng(0).normal(size=24_000)),
@@ -56,6 +69,10 @@ FIGURES = {
     "by segments": lambda: plots.curve_grid(make_history().query("size == 'small'"), "segments"),
     "AUC by parameters": lambda: plots.size_and_time(GRID, "parameters", "macro_auc"),
     "seconds by parameters": lambda: plots.size_and_time(GRID, "parameters", "seconds_2500"),
+    "tag differences": lambda: plots.tag_differences(TAGS),
+    "popularity": lambda: plots.auc_by_popularity(CRNN),
+    "cooccurrence": lambda: plots.cooccurrence(SHARE),
+    "tag intervals": lambda: plots.tag_intervals(CRNN, ["oracle"]),
     "difference": lambda: plots.paired_difference(np.random.default_rng(0).normal(size=200), ("512", "252")),
     "tag bars": lambda: plots.tag_bars(np.linspace(0, 1, 20), np.full(20, 0.1), [f"tag {i}" for i in range(20)]),
     "taggram": lambda: plots.taggram(np.array([15.0, 20]), np.eye(2, 20), [f"tag {i}" for i in range(20)], [17]),
@@ -172,3 +189,38 @@ def test_the_manifest_has_one_row_a_figure_and_says_where_it_came_from(figures, 
     assert row["synthetic"] and rows.loc["extra", ["paper", "number", "table_sha256"]].tolist() == ["", "", ""]
     table = (figures / "some" / "mason_figure_5_again.csv").read_bytes()
     assert row["table_sha256"] == hashlib.sha256(table).hexdigest()
+
+
+def test_bars_lead_from_the_baseline_to_the_other_networks_tags_sorted_within_their_category():
+    _, ax = plots.tag_differences(TAGS)
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["pop (3)", "rock (1)", "sad (4)", "80s (2)"]
+    assert [text.get_text() for text in ax.texts] == ["genre", "mood", "era"]
+    line = np.concatenate([line.get_ydata() for line in ax.lines if line.get_marker() == "o"])
+    np.testing.assert_allclose(line, [0.8, 0.7, 0.6, 0.5])
+    ends = {network: [bar.get_y() + bar.get_height() for container in ax.containers for bar in container
+                      if bar.get_facecolor()[:3] == matplotlib.colors.to_rgb(plots.NETWORK_COLORS[network])]
+            for network in ("k1c2", "crnn")}  # fmt: skip
+    np.testing.assert_allclose(ends["k1c2"], line - 0.1)
+    np.testing.assert_allclose(ends["crnn"], line + 0.05)
+    dashed = sorted(line.get_ydata()[0] for line in ax.lines if line.get_linestyle() == "--")
+    np.testing.assert_allclose(dashed, [0.55, 0.65, 0.7])
+
+
+def test_tags_without_a_score_are_left_out_and_those_without_an_interval_are_hollow():
+    _, ax = plots.tag_intervals(CRNN, ["oracle"])
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["pop", "rock", "sad", "80s"]
+    points = {marks.get_label(): marks for marks in ax.collections if not marks.get_label().startswith("_")}
+    np.testing.assert_allclose(points["interval above 0.5"].get_offsets(), [[1, 0.75]])
+    np.testing.assert_allclose(points["not clear of 0.5"].get_offsets(), [[0, 0.85], [2, 0.65], [3, 0.55]])
+    assert (points["not clear of 0.5"].get_facecolors()[:, 0] == 1).tolist() == [False, True, False]
+    _, ax = plots.auc_by_popularity(CRNN)
+    drawn = {marks.get_label(): marks.get_offsets().tolist() for marks in ax.collections}
+    assert drawn["genre"] == [[1, 0.75], [3, pytest.approx(0.85)]] and drawn["era"] == [[2, 0.55]]
+
+
+def test_the_heat_map_keeps_the_order_it_is_given_and_colours_tags_by_category():
+    _, ax = plots.cooccurrence(SHARE)
+    assert ax.images[0].get_array()[1, 0] == 1 and ax.images[0].get_array().mask[0, 0]
+    labels = ax.get_yticklabels()
+    assert [label.get_text() for label in labels] == ["metal", "sad"] == [t.get_text() for t in ax.get_xticklabels()]
+    assert [label.get_color() for label in labels] == [plots.CATEGORY_COLORS[tags.CHOI_CATEGORIES[t]] for t in SHARE]
