@@ -64,7 +64,13 @@ def spectrograms(data_folder: Path, num_clips: int | None = None):
         folder = demo_audio.ensure()
         labels, split = read(folder)
     packed = paths.SNAPSHOTS / f"{paths.provenance(folder)['dataset']}_mel.h5"
-    audio.extract(folder, packed, labels)
+    try:
+        audio.extract(folder, packed, labels)
+    except FileExistsError:
+        if not paths.is_synthetic(folder):
+            raise
+        packed.unlink()  # of an older demo set, and made in seconds
+        audio.extract(folder, packed, labels)
     x, labels = audio.read_extracted(packed)
     split = split[labels.index]
     if num_clips:

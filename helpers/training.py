@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import logging
 import os
 import platform
 import shutil
@@ -20,6 +21,10 @@ from tqdm import tqdm
 
 from helpers import metrics, models, paths
 from helpers.splits import last as split_last  # noqa: F401
+
+# When it is imported in a notebook, TensorFlow turns its own warnings on again; the many networks of a grid are
+# compiled on purpose.
+logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def fast_dtype_policy() -> str:
@@ -251,6 +256,8 @@ def _compile(model: keras.Model, learning_rate: float, weight_decay: float = 0.0
         # XLA makes these networks several times slower on a CPU; JAX has nothing else.
         jit_compile=False if keras.backend.backend() == "tensorflow" and not has_gpu() else "auto",
     )
+    # If Adam made its variables in the first step, TensorFlow would trace that step twice: some 2 s a network.
+    model.optimizer.build(model.trainable_variables)
 
 
 def _epochs_since_best(history: pd.DataFrame) -> int:
