@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +121,22 @@ def pitches(songs: pd.DataFrame) -> np.ndarray:
     images = np.empty((len(songs), 12, len(songs["segments_pitches"].iloc[0])), np.float32)
     np.stack([song.T for song in songs["segments_pitches"]], out=images)
     return images[..., np.newaxis]
+
+
+def crops(arrays: Iterable[np.ndarray], segments: int, place: float | np.ndarray = 0.0) -> np.ndarray:
+    """Return `segments` segments of each song as the network's input, float32 (num_songs, rows, segments, 1).
+
+    `arrays`: one (num_segments, rows) a song, pitches or timbre or both. `place`, one number or one a song: where in
+    the song, from 0 (the start) to 1 (the end). A song with fewer segments is taken whole, with zeros after its end,
+    which `helpers.models.masked` passes over.
+    """
+    arrays = list(arrays)
+    images = np.zeros((len(arrays), arrays[0].shape[1], segments, 1), np.float32)
+    for image, song, share in zip(images, arrays, np.broadcast_to(place, len(arrays)), strict=True):
+        start = round(share * max(0, len(song) - segments))
+        cut = song[start : start + segments]
+        image[:, : len(cut), 0] = cut.T
+    return images
 
 
 def _same(title, artist, lastfm_title, lastfm_artist, form):

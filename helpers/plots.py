@@ -23,7 +23,7 @@ SEGMENT_COLORS = {252: BLUE, 512: ORANGE, 1024: GREEN}
 NETWORK_COLORS = {"k1c2": BLUE, "k2c1": RED, "k2c2": ORANGE, "crnn": GREEN}  # as in Choi's Figure 3, where it has them
 NETWORK_MARKERS = {"k1c2": "o", "k2c1": "s", "k2c2": "^", "crnn": "D"}
 CATEGORY_COLORS = {"genre": BLUE, "mood": ORANGE, "instrument": GREEN, "era": PINK, "other": "0.45"}  # of tags
-MANY_LABELS = {"dpi": 80}  # of figures in a notebook: a picture of a hundred words is a large file
+MANY_LABELS = {"dpi": 72}  # of figures in a notebook: a picture of a hundred words is a large file
 SPLIT_STYLES = {"train": "--", "held_out": "-"}
 SCORE_NAMES = {
     "streaming_auc": "AUC, all cells (Keras)",
@@ -326,6 +326,7 @@ def size_and_time(table: pd.DataFrame, x: str, y: str, ax=None):
             ax.axhline(table["oracle"].max(), color="0.4", linewidth=1.2, linestyle="--", label="oracle")
         if table[y].isna().any():
             ax.plot([], [], "o", color="0.3", fillstyle="none", label="timed, not trained")
+            ax.set_ylim(bottom=min(0.44, ax.get_ylim()[0]))  # room for them below the constant predictor
     else:
         ax.set_yscale("log")
     ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
@@ -438,6 +439,7 @@ def tag_differences(table: pd.DataFrame, baseline: str = "k2c1", ax=None):
     groups = [wide.loc[[name]].sort_values(baseline, ascending=False) for name in present]
     networks = [baseline, *(name for name in dict.fromkeys(table["network"]) if name != baseline)]
     fig, ax = _axes(ax, figsize=(12, 4.8), **MANY_LABELS)
+    ax.use_sticky_edges = False  # else a bar that ends at 1 would make 1 the upper edge
     width, start, places = 0.8 / max(1, len(networks) - 1), 0.0, []
     for name, group in zip(present, groups, strict=True):
         places.append(start + np.arange(len(group)))
@@ -453,6 +455,7 @@ def tag_differences(table: pd.DataFrame, baseline: str = "k2c1", ax=None):
     for network in networks:
         mean, color = wide[network].mean(), NETWORK_COLORS[network]
         ax.axhline(mean, color=color, linestyle="--", linewidth=1.2, zorder=0, label=f"mean {mean:.3f}")
+    ax.axhline(0.5, color="0.4", linewidth=1.2, linestyle=":", label="constant predictor")
     names = [f"{tag} ({rank})" for group in groups for _, rank, tag in group.index]
     ax.set_xticks(np.concatenate(places), names, rotation=60, ha="right", rotation_mode="anchor", fontsize="small")
     ax.set(xlim=(-1, start - 1), xlabel="tag (rank of its popularity)", ylabel="ROC AUC")
@@ -480,8 +483,55 @@ def _intervals(ax, x, rows, color, label):
     """Draw AUCs with their intervals; those without one are hollow."""
     errors = np.abs(rows[["low", "high"]].to_numpy().T - rows["auc"].to_numpy())
     ax.errorbar(x, rows["auc"], errors, fmt="none", ecolor=color, elinewidth=1)
-    faces = np.where(rows["low"].isna(), "white", color)
-    ax.scatter(x, rows["auc"], s=30, c=faces, edgecolors=color, linewidths=1, zorder=2.5, label=label)
+    known = rows["low"].notna().to_numpy()
+    for chosen, face, name in ((known, color, label), (~known, "white", None)):
+        look = {"facecolors": face, "edgecolors": color, "linewidths": 1, "zorder": 2.5}
+        ax.scatter(np.asarray(x)[chosen], rows["auc"][chosen], s=30, label=name, **look)
+
+
+def score_intervals(table: pd.DataFrame, x: str, by: str = "network", oracle: float = np.nan, ax=None):
+    """Draw macro AUCs with their 95 % intervals against the column `x`, one colour for each value of the column `by`.
+
+    `table` has `macro_auc`, `low` and `high`; a score without an interval gets a hollow mark. Numbers in `x` (segments)
+    get a logarithmic axis and lines, names one place each. `oracle`: the score at which learning ends, if it is known.
+    """
+    numbers, names = pd.api.types.is_numeric_dtype(table[x]), list(dict.fromkeys(table[x]))
+    fig, ax = _axes(ax, figsize=(7, 3.6))
+    groups = table.rename(columns={"macro_auc": "auc"}).groupby(by, sort=False)
+    shifts = np.linspace(-0.12, 0.12, len(groups)) if len(groups) > 1 else [0]
+    for (name, rows), color, shift in zip(groups, (BLUE, ORANGE, GREEN, PINK), shifts, strict=False):
+        places = rows[x] * 2 ** (shift / 2) if numbers else rows[x].map(names.index) + shift
+        _intervals(ax, places, rows, color, name)
+        if numbers:
+            ax.plot(places, rows["auc"], color=color)
+    ax.axhline(0.5, color="0.4", linewidth=1.2, linestyle=":", label="constant predictor")
+    if not np.isnan(oracle):
+        ax.axhline(oracle, color="0.4", linewidth=1.2, linestyle="--", label="oracle")
+    if numbers:
+        ax.set_xscale("log")
+        ax.minorticks_off()
+    ax.set_xticks(names if numbers else range(len(names)), names)
+    ax.set(xlabel=x, ylabel=SCORE_NAMES["macro_auc"])
+    ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    return fig, ax
+
+
+def auc_by_rank(table: pd.DataFrame, last: int = 50, ax=None):
+    """Draw each tag's AUC with its 95 % interval against its rank, and a line after rank `last`.
+
+    `table` has `rank`, `auc`, `low`, `high`; tags without an AUC are left out, without an interval they are hollow.
+    """
+    fig, ax = _axes(ax, figsize=(9, 3.6))
+    table = table.dropna(subset="auc")
+    first = table["rank"] <= last
+    for rows, color, label in ((table[first], BLUE, f"the first {last}"), (table[~first], RED, "beyond")):
+        if len(rows):
+            _intervals(ax, rows["rank"], rows, color, label)
+    ax.axvline(last + 0.5, color="0.4", linewidth=0.8)
+    ax.axhline(0.5, color="0.4", linewidth=1.2, linestyle=":", label="constant predictor")
+    ax.set(xlabel="rank of the tag (1: most frequent)", ylabel="ROC AUC")
+    ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    return fig, ax
 
 
 def cooccurrence(share: pd.DataFrame, ax=None):
@@ -489,7 +539,7 @@ def cooccurrence(share: pd.DataFrame, ax=None):
 
     `share` (tags, tags), 0 to 1 or NaN, has the tags as index and columns, in the order in which they are drawn.
     """
-    fig, ax = _axes(ax, figsize=(8.4, 8), **MANY_LABELS)
+    fig, ax = _axes(ax, figsize=(8.4, 8), dpi=84)
     image = ax.imshow(share, cmap="magma_r", vmin=0, vmax=1, interpolation="nearest")
     ax.set_xticks(range(len(share)), share.columns, rotation=90, fontsize=8)
     ax.set_yticks(range(len(share)), share.index, fontsize=8)
@@ -523,5 +573,74 @@ def tag_intervals(table: pd.DataFrame, others: list[str], ax=None):
     ax.axhline(0.5, color="0.4", linewidth=1.2, linestyle=":", label="constant predictor")
     ax.set_xticks(places, rows["tag"], rotation=60, ha="right", rotation_mode="anchor", fontsize="small")
     ax.set(xlim=(-1, len(rows)), xlabel="tag", ylabel="ROC AUC")
+    ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    return fig, ax
+
+
+def dumbbells(table: pd.DataFrame, scores: dict[str, str], lines: dict[str, float] | None = None, ax=None):
+    """Draw a line for each row of `table`, from one score to the other: how far apart are they?
+
+    The index names the rows, its name the axis. `scores` maps up to three columns to their names: the ends of the
+    line, then a tick on its own. A score `x` gets an interval where there are columns `x_low` and `x_high`. `lines`
+    maps names to the values of up to two vertical lines.
+    """
+    fig, ax = _axes(ax, figsize=(7.5, 1 + 0.36 * len(table)))
+    rows, ends = np.arange(len(table)), table[list(scores)[:2]].astype(float)
+    ax.hlines(rows, ends.min(axis=1), ends.max(axis=1), color="0.82", linewidth=4, zorder=1)
+    for (column, name), color, marker in zip(scores.items(), (BLUE, ORANGE, BLACK), ("o", "D", "|"), strict=False):
+        if f"{column}_low" in table:
+            limits = table[[f"{column}_low", f"{column}_high"]].to_numpy(float)
+            ax.errorbar(limits.mean(axis=1), rows, xerr=np.ptp(limits, axis=1) / 2, fmt="none", ecolor=color, capsize=3)
+        size = 120 if marker == "|" else 45
+        ax.scatter(table[column], rows, s=size, color=color, marker=marker, label=name, zorder=3)
+    for (name, value), linestyle in zip((lines or {}).items(), (":", "--"), strict=False):
+        ax.axvline(value, color="0.4", linewidth=1.2, linestyle=linestyle, label=name)
+    ax.set(yticks=rows, yticklabels=table.index, xlabel="ROC AUC", ylabel=table.index.name)
+    ax.margins(y=0.5 / len(table))
+    ax.invert_yaxis()
+    ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    return fig, ax
+
+
+def compare_curves(history: pd.DataFrame, by: str, constant: dict, scores=("streaming_auc", "macro_auc")):
+    """Draw scores against epochs, one panel each, one colour for each value of the column `by`, training songs dashed.
+
+    `history` joins histories of `training.fit`; `constant` gives the scores of a constant predictor.
+    """
+    fig, axes = plt.subplots(1, len(scores), figsize=(4.4 * len(scores), 3.5), sharey=True, squeeze=False)
+    colors = dict(zip(dict.fromkeys(history[by]), (BLUE, ORANGE, GREEN, PINK), strict=False))
+    for ax, score in zip(axes[0], scores, strict=True):
+        for (value, split), rows in history.groupby([by, "split"]):
+            ax.plot(rows["epoch"], rows[score], linestyle=SPLIT_STYLES[split], color=colors[value])
+        ax.axhline(constant[score], color="0.4", linewidth=1.2, linestyle=":")
+        ax.set(xlabel="epoch", ylabel=SCORE_NAMES[score])
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    lines = [(color, "-", name) for name, color in colors.items()]
+    lines += [("0.3", "--", "training songs"), ("0.3", "-", "held-out songs"), ("0.4", ":", "constant predictor")]
+    handles = [plt.Line2D([], [], color=color, linestyle=line, label=label) for color, line, label in lines]
+    fig.legend(handles=handles, loc="outside upper center", ncols=1 + len(scores), fontsize="small")
+    return fig, axes[0]
+
+
+def fold_scores(table: pd.DataFrame, ax=None):
+    """Draw the macro AUC of every fold as a dot and their mean as a tick, a row for each predictor, a colour a split.
+
+    `table` has the columns `predictor`, `split` and `macro_auc`, one row a fold.
+    """
+    predictors, splits = (list(dict.fromkeys(table[column])) for column in ("predictor", "split"))
+    fig, ax = _axes(ax, figsize=(7.5, 1 + 0.6 * len(predictors)))
+    for split, color, marker, shift in zip(splits, (ORANGE, BLUE), ("D", "o"), (-0.15, 0.15), strict=False):
+        rows = table[table["split"] == split]
+        ax.scatter(
+            rows["macro_auc"], rows["predictor"].map(predictors.index) + shift, s=30, color=color, marker=marker,
+            alpha=0.6, linewidths=0, label=split,
+        )  # fmt: skip
+        means = rows.groupby("predictor")["macro_auc"].mean()
+        ax.scatter(means, means.index.map(predictors.index) + shift, s=200, color=BLACK, marker="|")
+    ax.scatter([], [], s=120, color=BLACK, marker="|", label="mean of the folds")
+    ax.axvline(0.5, color="0.4", linewidth=1.2, linestyle=":", label="constant predictor")
+    ax.set(yticks=range(len(predictors)), yticklabels=predictors, xlabel=SCORE_NAMES["macro_auc"], ylabel="predictor")
+    ax.margins(y=0.3 / len(predictors))
+    ax.invert_yaxis()
     ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     return fig, ax

@@ -26,7 +26,8 @@ def start(seed: int = 0) -> Path:
     _started = time.monotonic()
     # TensorFlow reads this when it is first imported; its start-up notes say nothing to a reader.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    # A filter, because TensorFlow sets the logger's level itself when it finds that it runs interactively.
+    logging.getLogger("tensorflow").addFilter(lambda record: record.levelno >= logging.ERROR)
     plots.style()
     np.random.seed(seed)  # noqa: NPY002 - the legacy generator is what third-party code may use
     found = [f"{package} {_version(package)}" for package in PACKAGES]

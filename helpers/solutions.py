@@ -246,3 +246,56 @@ def per_tag_3(labels: np.ndarray, first: np.ndarray, second: np.ndarray, num_rep
     lucky = [wins(rng.random(len(labels)) < 0.5) for _ in range(num_repeats)]
     low, high = np.quantile(lucky, [0.025, 0.975]).astype(int)
     return {"wins": wins(np.zeros(len(labels), bool)), "luck from": int(low), "luck to": int(high)}
+
+
+def beyond_1(table: pd.DataFrame) -> int:
+    """10_beyond, exercise 1: the fewest segments that cannot be told from the most, by the CRNN's paired difference.
+
+    `table` has `network`, `segments`, `difference_low` and `difference_high` to the longest crop.
+    """
+    rows = table[table["network"] == "CRNN"]
+    told = (rows["difference_low"] > 0) | (rows["difference_high"] < 0)
+    return int(rows.loc[~told, "segments"].min())
+
+
+def beyond_2(model, songs: list[np.ndarray], labels: np.ndarray, num_places: int = 5) -> dict[int, float]:
+    """10_beyond, exercise 2: macro AUC of scores averaged over 1, 2, ... places, spread evenly over the song.
+
+    `songs` are (num_segments, rows) each, `labels` (num_songs, num_tags).
+    """
+    found = {}
+    for count in range(1, num_places + 1):
+        places = (np.arange(count) + 0.5) / count
+        scores = [model.predict(joining.crops(songs, model.input_shape[2], place), verbose=0) for place in places]
+        found[count] = round(metrics.macro(labels, np.mean(scores, axis=0))["macro_auc"], 3)
+    return found
+
+
+def beyond_3(table: pd.DataFrame) -> float:
+    """10_beyond, exercise 3: Spearman's correlation of a tag's number of positives and the width of its interval."""
+    return round(float(table["num_positives"].corr(table["high"] - table["low"], method="spearman")), 2)
+
+
+def is_it_real_1(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    """08_is_it_real, exercise 1: AUC of all cells before and after each tag's scores are shuffled among the songs."""
+    shuffled = np.random.default_rng(0).permuted(scores, axis=0)
+    before, after = metrics.averages(labels, scores), metrics.averages(labels, shuffled)
+    found = {"all cells": before["micro_auc"], "shuffled": after["micro_auc"], "macro, shuffled": after["macro_auc"]}
+    return {name: round(float(auc), 3) for name, auc in found.items()}
+
+
+def is_it_real_2(labels: np.ndarray, scores: np.ndarray, known: np.ndarray) -> dict[str, tuple[int, float]]:
+    """08_is_it_real, exercise 2: number and macro AUC of the songs whose artist training knows, and of the others."""
+    groups = {"known artists": known, "others": ~known}
+    return {
+        name: (int(rows.sum()), round(metrics.macro(labels[rows], scores[rows])["macro_auc"], 3))
+        for name, rows in groups.items()
+    }
+
+
+def is_it_real_3(history: pd.DataFrame) -> float:
+    """08_is_it_real, exercise 3: the best held-out macro AUC minus the mean of up to two epochs on each side of it."""
+    aucs = history.query("split == 'held_out'")["macro_auc"].to_numpy()
+    best = int(np.nanargmax(aucs))
+    neighbours = np.delete(aucs, best)[max(best - 2, 0) : best + 2]
+    return round(float(aucs[best] - np.nanmean(neighbours)), 3)

@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import json
-import logging
 import os
 import platform
 import shutil
@@ -21,10 +20,6 @@ from tqdm import tqdm
 
 from helpers import metrics, models, paths
 from helpers.splits import last as split_last  # noqa: F401
-
-# When it is imported in a notebook, TensorFlow turns its own warnings on again; the many networks of a grid are
-# compiled on purpose.
-logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def fast_dtype_policy() -> str:
@@ -150,7 +145,7 @@ def fit_mason(size: str, segments: int, train: tuple, held_out: tuple, provenanc
 # `fit`'s settings for Choi's networks, by preset. The paper (section 3) gives the patience; the rest is ours.
 CHOI_SETTINGS = {
     "test": {"num_epochs": 1, "batch_size": 8, "patience": 1},
-    "demo": {"num_epochs": 4, "batch_size": 8, "learning_rate": 3e-3, "patience": 2},
+    "demo": {"num_epochs": 4, "batch_size": 8, "learning_rate": 1e-2, "patience": 2},
     "paper": {"num_epochs": 100, "batch_size": 32, "patience": 1},
 }
 

@@ -54,6 +54,14 @@ TAGS = pd.DataFrame(
 )  # fmt: skip
 CRNN = TAGS[TAGS["network"] == "crnn"].assign(oracle=0.9)
 SHARE = pd.DataFrame([[np.nan, 0.2], [1, np.nan]], ["metal", "sad"], ["metal", "sad"])
+GAPS = pd.DataFrame(
+    {"train": [0.9, 0.6], "auc": [0.6, 0.7], "auc_low": [0.5, np.nan], "auc_high": [0.8, np.nan]}, index=["a", "b"]
+).rename_axis("cure")
+CONSTANT = {"streaming_auc": 0.7, "macro_auc": 0.5}
+FOLDS = pd.DataFrame(
+    [(p, split, auc) for p in "ab" for split, aucs in (("x", (0.7, 0.9)), ("y", (0.5, 0.5))) for auc in aucs],
+    columns=["predictor", "split", "macro_auc"],
+)
 FIGURES = {
     "pitches": lambda: plots.show_pitches(np.random.default_rng(0).random((40, 12))),
     "wave": lambda: plots.show_wave(np.random.default_rng(0).normal(size=24_000)),
@@ -76,6 +84,9 @@ FIGURES = {
     "difference": lambda: plots.paired_difference(np.random.default_rng(0).normal(size=200), ("512", "252")),
     "tag bars": lambda: plots.tag_bars(np.linspace(0, 1, 20), np.full(20, 0.1), [f"tag {i}" for i in range(20)]),
     "taggram": lambda: plots.taggram(np.array([15.0, 20]), np.eye(2, 20), [f"tag {i}" for i in range(20)], [17]),
+    "dumbbells": lambda: plots.dumbbells(GAPS, {"train": "training", "auc": "test"}, {"constant": 0.5, "oracle": 0.8}),
+    "two runs": lambda: plots.compare_curves(make_history().query("seed == 0 and segments == 252"), "size", CONSTANT),
+    "folds": lambda: plots.fold_scores(FOLDS),
 }
 
 
@@ -225,3 +236,33 @@ def test_the_heat_map_keeps_the_order_it_is_given_and_colours_tags_by_category()
     labels = ax.get_yticklabels()
     assert [label.get_text() for label in labels] == ["metal", "sad"] == [t.get_text() for t in ax.get_xticklabels()]
     assert [label.get_color() for label in labels] == [plots.CATEGORY_COLORS[tags.CHOI_CATEGORIES[t]] for t in SHARE]
+
+
+def test_dumbbells_join_two_scores_and_show_the_interval_where_there_is_one():
+    _, ax = plots.dumbbells(GAPS, {"train": "training", "auc": "test"}, {"constant": 0.5})
+    bars, interval = ax.collections[0], ax.containers[0].lines[2][0]
+    np.testing.assert_allclose([line[:, 0] for line in bars.get_segments()], [[0.6, 0.9], [0.6, 0.7]])
+    np.testing.assert_allclose(interval.get_segments()[0], [[0.5, 0], [0.8, 0]])
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"] and ax.yaxis_inverted()
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["training", "test", "constant"]
+    _, ax = plots.dumbbells(GAPS.astype(object), {"train": "training"})  # columns of words make all columns objects
+    np.testing.assert_allclose(ax.collections[1].get_offsets(), [[0.9, 0], [0.6, 1]])
+
+
+def test_two_runs_have_a_colour_each_and_dashes_for_training():
+    history = make_history().query("seed == 0 and segments == 252")
+    _, axes = plots.compare_curves(history, "size", CONSTANT)
+    for ax, score in zip(axes, CONSTANT, strict=True):
+        assert len(ax.lines) == 5 and len({line.get_color() for line in ax.lines[:4]}) == 2
+        dashed = [line.get_ydata() for line in ax.lines if line.get_linestyle() == "--"]
+        expected = [history.query(f"split == 'train' and size == '{size}'")[score] for size in ("large", "small")]
+        np.testing.assert_allclose(dashed, expected)
+        np.testing.assert_array_equal(ax.lines[4].get_ydata(), CONSTANT[score])
+
+
+def test_folds_are_drawn_beside_their_mean():
+    _, ax = plots.fold_scores(FOLDS)
+    dots, means = ax.collections[0].get_offsets(), ax.collections[1].get_offsets()
+    np.testing.assert_allclose(dots[:, 0], [0.7, 0.9, 0.7, 0.9])
+    np.testing.assert_allclose(means[:, 0], [0.8, 0.8])
+    np.testing.assert_allclose(np.unique(dots[:, 1]), means[:, 1])

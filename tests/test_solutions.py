@@ -194,3 +194,33 @@ def test_per_tag_3_tells_a_better_network_from_one_that_is_as_good():
     )
     better = solutions.per_tag_3(labels, 0.2 * labels + noise[0], 2 * labels + noise[2], 100)
     assert better["wins"] == 30 > better["luck to"]
+
+
+def test_is_it_real_1_shuffling_leaves_what_a_constant_predictor_has(skewed):
+    base_rates, labels = skewed
+    scores = base_rates + 0.1 * labels + np.random.default_rng(1).normal(0, 0.02, labels.shape)
+    found = solutions.is_it_real_1(labels, scores)
+    constant = metrics.averages(labels, np.tile(scores.mean(axis=0), (len(labels), 1)))["micro_auc"]
+    assert found["all cells"] == pytest.approx(roc_auc_score(labels, scores, average="micro"), abs=1e-3)
+    assert found["shuffled"] == pytest.approx(constant, abs=0.02) and found["shuffled"] < found["all cells"] - 0.05
+    assert found["macro, shuffled"] == pytest.approx(0.5, abs=0.02)
+
+
+def test_is_it_real_2_scores_both_groups_apart():
+    labels = np.array([[1, 0], [0, 1], [1, 0], [0, 1]])
+    scores = np.array([[0.9, 0.1], [0.1, 0.9], [0.5, 0.5], [0.5, 0.5]])
+    known = np.array([True, True, False, False])
+    assert solutions.is_it_real_2(labels, scores, known) == {"known artists": (2, 1.0), "others": (2, 0.5)}
+    count, auc = solutions.is_it_real_2(labels, scores, np.ones(4, bool))["others"]
+    assert count == 0 and np.isnan(auc)
+
+
+@pytest.mark.parametrize(
+    ("aucs", "expected"),
+    [([0.5, 0.6, 0.8, 0.7, 0.5, 0.1], 0.225), ([0.9, 0.5, 0.7, 0.1], 0.3), ([np.nan, 0.5, 0.6], 0.1)],
+)
+def test_is_it_real_3_takes_two_neighbours_on_each_side(aucs, expected):
+    rows = [{"split": split, "macro_auc": auc} for auc in aucs for split in ("train", "held_out")]
+    history = pd.DataFrame(rows)
+    history.loc[history["split"] == "train", "macro_auc"] = 1.0
+    assert solutions.is_it_real_3(history) == pytest.approx(expected)
