@@ -13,7 +13,7 @@ figures: $(VENV)/ready
 test: $(VENV)/ready
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 --dist worksteal
 
 # For those who change a notebook: run it all and keep the outputs.
 notebooks: $(VENV)/ready

@@ -81,7 +81,8 @@ def _list(target: Path, provenance: dict) -> None:
         "number": f"{kind.capitalize()} {number}" if number.isdigit() else "",
         # `series.py` names the notebook, or else Jupyter does.
         "notebook": Path(os.environ.get("CRNN_NOTEBOOK") or os.environ.get("JPY_SESSION_NAME", "")).stem,
-        **provenance,
+        "dataset": provenance["dataset"],
+        "synthetic": provenance["synthetic"],
         "preset": paths.preset(),
         "date": datetime.now(UTC).date().isoformat(),
         "versions": f"matplotlib {matplotlib.__version__}, numpy {np.__version__}, pandas {pd.__version__}",

@@ -103,6 +103,24 @@ def test_first_segments_are_copied_and_short_songs_dropped():
         assert not np.shares_memory(songs["segments_pitches"][i], whole)
 
 
+def test_crops_lie_where_they_should_and_short_songs_are_padded():
+    songs = [np.arange(24 * n, dtype=float).reshape(n, 24) for n in (100, 50, 20, 101)]
+    for place, starts in ((0, (0, 0, 0, 0)), (0.5, (25, 0, 0, 26)), ([1, 1, 1, 0.1], (50, 0, 0, 5))):
+        x = joining.crops(songs, 50, place)
+        assert x.shape == (4, 24, 50, 1) and x.dtype == np.float32
+        for image, song, start in zip(x, songs, starts, strict=True):
+            part = song[start : start + 50]
+            np.testing.assert_array_equal(image[:, : len(part), 0], part.T)
+            assert not image[:, len(part) :].any()
+
+
+def test_crops_of_the_start_are_the_network_s_input():
+    names = [(f"T{i}", "t", "a") for i in range(2)]
+    tracks = make_tracks(names, [30, 24])
+    songs, _ = join(tracks, make_tags(names), VOCABULARY, 24)
+    np.testing.assert_array_equal(joining.crops(tracks["segments_pitches"], 24), pitches(songs))
+
+
 def test_steps_add_up_and_can_be_written_as_json(pair):
     tracks, tags = pair
     tags.at[8, "tags"] = [("pop", 100)]  # T0

@@ -80,11 +80,84 @@ def test_both_orders_train_alike():
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
+@pytest.fixture(params=[12, 24])
+def drawn(request):
+    """A network of 12 or 24 rows with random weights whose norms turn zeros into something else, without dropout."""
+    rng = np.random.default_rng(0)
+    model = models.mason_crnn("small", 60, rows=request.param)
+    model.set_weights([np.abs(w + rng.normal(0, 0.3, w.shape)) if w.ndim == 1 else w for w in model.get_weights()])
+    for layer in model.layers:
+        if isinstance(layer, layers.Dropout):
+            layer.rate = 0.0
+    return model
+
+
+def padded(rows, lengths, segments):
+    """Songs of random numbers, the same whatever `segments` is, with zeros after their ends."""
+    x = np.zeros((len(lengths), rows, segments, 1), np.float32)
+    for i, length in enumerate(lengths):
+        x[i, :, :length] = np.random.default_rng(i).normal(size=(rows, length, 1))
+    return x
+
+
+def test_twenty_four_rows_add_only_their_norm(drawn):
+    extra = 2 * (drawn.input_shape[1] - 12)
+    trainable, fixed = COUNTS["small"]
+    assert (count(drawn.trainable_weights), count(drawn.non_trainable_weights)) == (trainable + extra, fixed + extra)
+    assert drawn.get_layer("sequence").output.shape == (None, 5, 60)
+
+
+def test_a_padded_song_scores_as_in_a_network_of_its_own_length(drawn):
+    masked, rows, lengths = models.masked(drawn), drawn.input_shape[1], (12, 13, 23, 35, 59, 60)
+    x = padded(rows, lengths, 60)
+    found = keras.ops.convert_to_numpy(masked(x))
+    for song, length, scores in zip(x, lengths, found, strict=True):
+        own = models.mason_crnn("small", length, rows=rows)
+        own.set_weights(drawn.get_weights())
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(own(song[None, :, :length]))[0], scores, atol=1e-5)
+    assert np.abs(keras.ops.convert_to_numpy(drawn(x))[:-1] - found[:-1]).max(axis=1).min() > 1e-3
+
+
+@pytest.mark.parametrize("drawn", [12], indirect=True)
+def test_padding_changes_nothing_in_training(drawn):
+    """One network as it is and masked on whole songs; two masked ones on short songs with little and much padding."""
+    rows, y = drawn.input_shape[1], (np.random.default_rng(0).random((8, 50)) < 0.2).astype("float32")
+    long = models.mason_crnn("small", 96, rows=rows)
+    for layer in long.layers:
+        if isinstance(layer, layers.Dropout):
+            layer.rate = 0.0
+    weights = drawn.get_weights()
+    for lengths, pair in (
+        ([60] * 8, (drawn, models.masked(drawn))),
+        (range(12, 60, 6), map(models.masked, (drawn, long))),
+    ):
+        ends = []
+        for network in pair:
+            network.set_weights(weights)
+            network.compile(keras.optimizers.SGD(0.1), "binary_crossentropy", run_eagerly=True)
+            x = padded(rows, lengths, network.input_shape[2])
+            ends.append([network.train_on_batch(x, y) for _ in range(3)])
+            ends.append(network.get_weights())
+        np.testing.assert_allclose(ends[0], ends[2], rtol=1e-4)
+        for first, second in zip(ends[1], ends[3], strict=True):
+            np.testing.assert_allclose(first, second, atol=1e-4)
+
+
+def test_a_masked_network_is_saved_and_loaded(drawn, tmp_path, recwarn):
+    masked, x = models.masked(drawn), padded(drawn.input_shape[1], (12, 40), 60)
+    masked.save(tmp_path / "masked.keras")
+    loaded = keras.saving.load_model(tmp_path / "masked.keras")
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), masked.predict(x, verbose=0))
+    assert not [w for w in recwarn if "mask" in str(w.message)]
+
+
 def test_wrong_arguments_say_what_is_right():
     with pytest.raises(ValueError, match="'small' or 'large'"):
         models.mason_crnn("medium")
     with pytest.raises(ValueError, match="at least 12"):
         models.mason_crnn("small", segments=11)
+    with pytest.raises(ValueError, match="rows is 13"):
+        models.mason_crnn("small", rows=13)
 
 
 FORWARD = """
@@ -93,7 +166,10 @@ from helpers import models
 rng = np.random.default_rng(0)
 model = models.mason_crnn("small", 48)
 model.set_weights([rng.normal(0, 0.2, w.shape) if w.ndim > 1 else np.full(w.shape, 0.7) for w in model.get_weights()])
-np.save(sys.argv[1], model.predict(rng.random((2, 12, 48, 1), dtype="float32"), verbose=0))
+x = rng.random((2, 12, 48, 1), dtype="float32")
+whole = model.predict(x, verbose=0)
+x[:, :, 30:] = 0
+np.save(sys.argv[1], [whole, models.masked(model).predict(x, verbose=0)])
 """
 
 

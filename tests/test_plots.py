@@ -62,7 +62,14 @@ FOLDS = pd.DataFrame(
     [(p, split, auc) for p in "ab" for split, aucs in (("x", (0.7, 0.9)), ("y", (0.5, 0.5))) for auc in aucs],
     columns=["predictor", "split", "macro_auc"],
 )
+CROPS = pd.DataFrame(
+    [(network, segments, 0.6, 0.5, np.nan if segments == 12 else 0.7) for network in "ab" for segments in (252, 12)],
+    columns=["network", "segments", "macro_auc", "low", "high"],
+)  # fmt: skip
 FIGURES = {
+    "scores by segments": lambda: plots.score_intervals(CROPS, "segments"),
+    "scores by name": lambda: plots.score_intervals(CROPS.astype({"segments": str}), "segments", oracle=0.8),
+    "AUC by rank": lambda: plots.auc_by_rank(CRNN.assign(rank=[1, 2, 51, 52, 53])),
     "pitches": lambda: plots.show_pitches(np.random.default_rng(0).random((40, 12))),
     "wave": lambda: plots.show_wave(np.random.default_rng(0).normal(size=24_000)),
     "mel": lambda: plots.show_mel(np.random.default_rng(0).normal(-20, 20, (96, 100))),
@@ -189,13 +196,14 @@ def test_tags_are_drawn_best_first_beside_what_is_usual_for_them():
 
 def test_the_manifest_has_one_row_a_figure_and_says_where_it_came_from(figures, monkeypatch):
     monkeypatch.setenv("CRNN_NOTEBOOK", "05_repeatability")
-    provenance = {"dataset": "some", "synthetic": True}
+    provenance = {"dataset": "some", "synthetic": True, "steps": {"read": 5}}  # a snapshot's says more
     for name, table in (("mason_figure_5_again", REMAINING), ("extra", None), ("mason_figure_5_again", REMAINING)):
         fig, _ = plots.songs_remaining(REMAINING)
         plots.save(fig, name, provenance, table)
     rows = pd.read_csv(figures / "some" / "manifest.csv", keep_default_na=False).set_index("figure")
     assert list(rows.index) == ["extra", "mason_figure_5_again"]
     row = rows.loc["mason_figure_5_again"]
+    assert "steps" not in rows
     assert row[["paper", "number", "notebook"]].tolist() == ["Mason 2020", "Figure 5", "05_repeatability"]
     assert row["synthetic"] and rows.loc["extra", ["paper", "number", "table_sha256"]].tolist() == ["", "", ""]
     table = (figures / "some" / "mason_figure_5_again.csv").read_bytes()

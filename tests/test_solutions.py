@@ -224,3 +224,30 @@ def test_is_it_real_3_takes_two_neighbours_on_each_side(aucs, expected):
     history = pd.DataFrame(rows)
     history.loc[history["split"] == "train", "macro_auc"] = 1.0
     assert solutions.is_it_real_3(history) == pytest.approx(expected)
+
+
+def test_beyond_1_finds_the_fewest_segments_that_are_not_told_from_the_most():
+    rows = [("CRNN", 252, 0, 0), ("CRNN", 126, -0.1, 0.1), ("CRNN", 48, np.nan, np.nan), ("CRNN", 12, -0.2, -0.1)]
+    table = pd.DataFrame(rows, columns=["network", "segments", "difference_low", "difference_high"])
+    assert solutions.beyond_1(table) == 48
+    assert solutions.beyond_1(table.assign(difference_high=[0, -0.01, -0.01, 0.1], difference_low=-0.2)) == 12
+    assert solutions.beyond_1(pd.concat([table, table.assign(network="linear", segments=1)])) == 48
+
+
+def test_beyond_2_against_a_network_that_hears_one_place():
+    """Only the second half of a song tells the tag; two places hear it, the middle does not."""
+    rng = np.random.default_rng(0)
+    labels = (rng.random((40, 3)) < 0.5).astype(int)
+    songs = [np.zeros((100, 12)) for _ in labels]
+    for song, label in zip(songs, labels, strict=True):
+        song[60:, :3] = label
+    inputs = keras.Input((12, 10, 1))
+    model = keras.Model(inputs, layers.Flatten()(layers.AveragePooling2D((1, 10))(inputs)[:, :3]))
+    assert solutions.beyond_2(model, songs, labels, 2) == {1: 0.5, 2: 1.0}
+
+
+def test_beyond_3_is_minus_one_if_rare_tags_are_wide():
+    table = pd.DataFrame(
+        {"num_positives": [1, 2, 5, 9], "low": [np.nan, 0.1, 0.3, 0.4], "high": [np.nan, 0.9, 0.7, 0.5]}
+    )
+    assert solutions.beyond_3(table) == -1.0

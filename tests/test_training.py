@@ -121,6 +121,14 @@ def test_a_killed_process_resumes_to_the_same_end(whole, tmp_path):
     same(history, whole[1])
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow traces")
+def test_the_training_step_is_traced_once(tmp_path, monkeypatch):
+    step, traces = keras.Model.train_step, []
+    monkeypatch.setattr(keras.Model, "train_step", lambda self, data: traces.append(data) or step(self, data))
+    training.fit(BUILD, *make_data(), "run", 2, folder=tmp_path)
+    assert len(traces) == 1
+
+
 def test_the_dtype_policy_is_used_and_then_put_back(tmp_path):
     model, history = training.fit(BUILD, *make_data(), "run", 1, dtype_policy="mixed_bfloat16", folder=tmp_path)
     assert model.get_layer("conv2").compute_dtype == "bfloat16" and model.output.dtype == "float32"
