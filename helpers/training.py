@@ -119,12 +119,12 @@ def transpose(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 # `fit`'s settings for Mason's networks, by preset and size; "paper" is "Initial training", at batches of ten. The demo
-# set is a tenth of the paper's: it takes larger steps (small network) or smaller batches (large) to learn something.
+# set is a tenth of the paper's: it takes smaller batches and larger steps to learn something in a few epochs.
 MASON_SETTINGS = {
     "test": {"small": {"num_epochs": 2}, "large": {"num_epochs": 1}},
     "demo": {
-        "small": {"num_epochs": 16, "learning_rate": 3e-3},
-        "large": {"num_epochs": 4, "batch_size": 5, "dtype_policy": "fast"},
+        "small": {"num_epochs": 10, "batch_size": 5, "learning_rate": 4e-3},
+        "large": {"num_epochs": 3, "batch_size": 4, "learning_rate": 2e-3, "dtype_policy": "fast"},
     },
     "paper": {"small": {"num_epochs": 50}, "large": {"num_epochs": 50}},
 }
@@ -145,7 +145,7 @@ def fit_mason(size: str, segments: int, train: tuple, held_out: tuple, provenanc
 # `fit`'s settings for Choi's networks, by preset. The paper (section 3) gives the patience; the rest is ours.
 CHOI_SETTINGS = {
     "test": {"num_epochs": 1, "batch_size": 8, "patience": 1},
-    "demo": {"num_epochs": 4, "batch_size": 8, "learning_rate": 1e-2, "patience": 2},
+    "demo": {"num_epochs": 3, "batch_size": 4, "learning_rate": 1e-2, "patience": 2},
     "paper": {"num_epochs": 100, "batch_size": 32, "patience": 1},
 }
 
