@@ -160,20 +160,6 @@ def extract(
     return pd.DataFrame([(str(folder / i), reason) for i, reason in broken], columns=["path", "reason"])
 
 
-def read_extracted(path: Path) -> tuple[np.ndarray, pd.DataFrame]:
-    """Return what `extract` wrote: `mel`, float32 (clips, 96, 1366, 1), the networks' input, and the labels.
-
-    The labels are uint8 (clips, tags) by path; no columns if there were none. Everything is read into memory:
-    0.5 MB a clip. Raises FileNotFoundError.
-    """
-    with h5py.File(path) as file:
-        ids = pd.Index(file["ids"].asstr()[()], name="path")
-        labels = pd.DataFrame(index=ids)
-        if "labels" in file:
-            labels = pd.DataFrame(file["labels"][()], ids, file["tags"].asstr()[()])
-        return file["mel"].astype("float32")[()][..., None], labels
-
-
 def _read(path, limit):
     """Return the centre `limit` samples at 12 kHz, or all; fewer if the recording is shorter."""
     with _open(path) as file:

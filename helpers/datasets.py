@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 import pandas as pd
 
-from helpers import audio, demo_audio, joining, paths, tags
+from helpers import audio, demo_audio, joining, paths, streaming, tags
 from helpers.reading import find_files
 
 PARTS = ["train", "valid", "test"]
@@ -53,9 +53,10 @@ def audio_folder(data_folder: Path) -> Path:
 def spectrograms(data_folder: Path, num_clips: int | None = None):
     """Return (x, labels, split, folder): the networks' input for the tagged recordings a notebook uses.
 
-    `x` is float32 (clips, 96, 1366, 1), `labels` and `split` as above, `folder` where the recordings lie: the
-    demo's, if `data_folder` has no tagged recordings. `num_clips`: at most so many of each part. The features are
-    extracted once, to `data/snapshots/<data set>_mel.h5`; broken recordings are listed there and left out.
+    `x` is `streaming.Rows` of shape (clips, 96, 1366, 1), which stay on the disk, `labels` and `split` as above,
+    `folder` where the recordings lie: the demo's, if `data_folder` has no tagged recordings. `num_clips`: at most so
+    many of each part. The features are extracted once, to `data/snapshots/<data set>_mel.h5`; broken recordings are
+    listed there and left out.
     """
     folder = audio_folder(data_folder)
     try:
@@ -71,11 +72,11 @@ def spectrograms(data_folder: Path, num_clips: int | None = None):
             raise
         packed.unlink()  # of an older demo set, and made in seconds
         audio.extract(folder, packed, labels)
-    x, labels = audio.read_extracted(packed)
+    x, labels = streaming.Rows([packed], "mel"), streaming.labels([packed])
     split = split[labels.index]
     if num_clips:
         keep = (split.groupby(split).cumcount() < num_clips).to_numpy()
-        x, labels, split = x[keep], labels[keep], split[keep]
+        x, labels, split = x.take(keep), labels[keep], split[keep]
     return x, labels, split, folder
 
 

@@ -80,24 +80,24 @@ def _like(mask, x):
 
 @saving.register_keras_serializable("crnn")
 class NormedConv(layers.Layer):
-    """A 3 x 3 convolution of a one-channel image and the batch norm after it, in one matrix product.
+    """A convolution of a one-channel image and the batch norm after it, in one matrix product.
 
-    The same function and the same weights, in the same order, as `Conv2D(filters, 3, padding="same")` and
-    `BatchNormalization()`. With nine inputs a pixel, the mean and variance of every feature map follow from the
-    9 x 9 covariance of the inputs, so the large maps need not be read again to be normalised.
+    The same function and the same weights, in the same order, as `Conv2D(filters, kernel_size, padding="same")` and
+    `BatchNormalization()`. With few inputs a pixel (nine for a 3 x 3 kernel), the mean and variance of every feature
+    map follow from the covariance of the inputs, so the large maps need not be read again to be normalised.
     Input: (batch, height, width). Output: float32 (batch, height, width, filters). Where `mask` (batch, height) is
     False, mean and variance leave the pixels out.
     """
 
-    def __init__(self, filters: int, momentum: float = 0.99, epsilon: float = 1e-3, **options):
+    def __init__(self, filters: int, kernel_size=(3, 3), momentum: float = 0.99, epsilon: float = 1e-3, **options):
         super().__init__(**options | {"dtype": "float32"})
         self.filters, self.momentum, self.epsilon = filters, momentum, epsilon
-        self.kernel_size = (3, 3)
+        self.kernel_size = tuple(kernel_size)
         self.supports_masking = True
 
     def build(self, input_shape):
         shape = (self.filters,)
-        self.kernel = self.add_weight((3, 3, 1, self.filters), "glorot_uniform", name="kernel")
+        self.kernel = self.add_weight((*self.kernel_size, 1, self.filters), "glorot_uniform", name="kernel")
         self.bias = self.add_weight(shape, "zeros", name="bias")
         self.gamma = self.add_weight(shape, "ones", name="gamma")
         self.beta = self.add_weight(shape, "zeros", name="beta")
@@ -105,11 +105,12 @@ class NormedConv(layers.Layer):
         self.moving_variance = self.add_weight(shape, "ones", trainable=False, name="moving_variance")
 
     def call(self, x, mask=None, training=False):
-        height, width = x.shape[1:]
-        padded = ops.pad(x, [[0, 0], [1, 1], [1, 1]])
-        shifts = [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
-        patches = ops.reshape(ops.stack(shifts), (9, -1))
-        kernel = ops.reshape(self.kernel, (9, self.filters))
+        (rows, columns), (height, width) = self.kernel_size, x.shape[1:]
+        # As much on both sides; one more after the image if the kernel is even.
+        padded = ops.pad(x, [[0, 0]] + [[(size - 1) // 2, size // 2] for size in self.kernel_size])
+        shifts = [padded[:, i : i + height, j : j + width] for i in range(rows) for j in range(columns)]
+        patches = ops.reshape(ops.stack(shifts), (len(shifts), -1))
+        kernel = ops.reshape(self.kernel, (len(shifts), self.filters))
         if training:
             weights = 1.0
             if mask is not None:
@@ -129,8 +130,8 @@ class NormedConv(layers.Layer):
         return ops.reshape(maps, (-1, height, width, self.filters))
 
     def get_config(self):
-        config = {"filters": self.filters, "momentum": self.momentum, "epsilon": self.epsilon}
-        return super().get_config() | config
+        config = {"filters": self.filters, "kernel_size": self.kernel_size}
+        return super().get_config() | config | {"momentum": self.momentum, "epsilon": self.epsilon}
 
 
 # Choi et al. 2017, Table 1: width of each layer, for the budgets in order. Convolutions come first (as many as there
@@ -219,8 +220,12 @@ def choi_crnn(
 
 
 def _conv_block(x, i: int, width: int, kernel: tuple[int, int], pool: tuple[int, int]):
-    x = layers.Conv2D(width, kernel, padding="same", name=f"conv{i}")(x)
-    x = layers.BatchNormalization(name=f"norm{i}")(x)
+    if x.shape[-1] == 1:
+        x = layers.Reshape(x.shape[1:-1], name="image")(x)
+        x = NormedConv(width, kernel, name=f"conv{i}_norm{i}")(x)
+    else:
+        x = layers.Conv2D(width, kernel, padding="same", name=f"conv{i}")(x)
+        x = layers.BatchNormalization(name=f"norm{i}")(x)
     # As in `mason_crnn`: ELU commutes with max-pooling and has less to do after it.
     x = layers.MaxPooling2D(pool, name=f"pool{i}")(x)
     return layers.ELU(name=f"elu{i}")(x)

@@ -48,7 +48,7 @@ def choi_crnn_2016(path: Path | str | None = None) -> Model:
         with h5py.File(path) as file:
             for layer in model.layers:
                 if layer.weights:
-                    layer.set_weights(_weights(file, RENAMED.get(layer.name, layer.name), layer))
+                    layer.set_weights(_weights(file, layer))
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         raise ValueError(
             f"{path} is damaged or holds another network: {error}. Take {FILE} from {HOME}, folder data."
@@ -56,25 +56,36 @@ def choi_crnn_2016(path: Path | str | None = None) -> Model:
     return model
 
 
-def _weights(file: h5py.File, group: str, layer: layers.Layer) -> list[np.ndarray]:
+def _weights(file: h5py.File, layer: layers.Layer) -> list[np.ndarray]:
     """Return the weights of `layer` as Keras 3 orders and lays them out."""
-    shapes = [weight.shape for weight in layer.get_weights()]
+    shapes, group = [weight.shape for weight in layer.get_weights()], RENAMED.get(layer.name, layer.name)
+    if isinstance(layer, models.NormedConv):
+        conv, norm = layer.name.split("_")
+        return _conv(file, conv, shapes[:2]) + _norm(file, RENAMED[norm], shapes[2:])
+    if isinstance(layer, layers.Conv2D):
+        return _conv(file, group, shapes)
     if isinstance(layer, layers.BatchNormalization):
-        parts = ("gamma", "beta", "running_mean", "running_std")  # the last holds the variance, despite its name
-        return [_read(file, group, part, shape) for part, shape in zip(parts, shapes, strict=True)]
+        return _norm(file, group, shapes)
     if isinstance(layer, layers.GRU):  # gates side by side
         gates = [
             [_read(file, group, f"{part}_{gate}", (*shape[:-1], layer.units)) for gate in "zrh"]
             for part, shape in zip("WUb", shapes, strict=True)
         ]
         return [np.concatenate(gate, axis=-1) for gate in gates]
-    if isinstance(layer, layers.Conv2D):
-        height, width, channels, maps = shapes[0]
-        kernel = _read(file, group, "W", (maps, channels, height, width)).transpose(2, 3, 1, 0)
-        if f"{group}/{group}_W" in file:  # Theano's convolution turns its kernels by 180 degrees
-            kernel = kernel[::-1, ::-1]
-        return [kernel, _read(file, group, "b", shapes[1])]
     return [_read(file, group, part, shape) for part, shape in zip("Wb", shapes, strict=True)]
+
+
+def _conv(file, group, shapes):
+    height, width, channels, maps = shapes[0]
+    kernel = _read(file, group, "W", (maps, channels, height, width)).transpose(2, 3, 1, 0)
+    if f"{group}/{group}_W" in file:  # Theano's convolution turns its kernels by 180 degrees
+        kernel = kernel[::-1, ::-1]
+    return [kernel, _read(file, group, "b", shapes[1])]
+
+
+def _norm(file, group, shapes):
+    parts = ("gamma", "beta", "running_mean", "running_std")  # the last holds the variance, despite its name
+    return [_read(file, group, part, shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def _read(file: h5py.File, group: str, part: str, shape: tuple[int, ...]) -> np.ndarray:

@@ -26,6 +26,9 @@ def start(seed: int = 0) -> Path:
     _started = time.monotonic()
     # TensorFlow reads this when it is first imported; its start-up notes say nothing to a reader.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Take a GPU's memory as it is needed, or a second notebook finds none left (TensorFlow, JAX).
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     # A filter, because TensorFlow sets the logger's level itself when it finds that it runs interactively.
     logging.getLogger("tensorflow").addFilter(lambda record: record.levelno >= logging.ERROR)
     plots.style()

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from helpers import metrics, models, paths
+from helpers import metrics, models, paths, streaming
 from helpers.splits import last as split_last  # noqa: F401
 
 
@@ -31,13 +31,37 @@ def fast_dtype_policy() -> str:
 
 def has_gpu() -> bool:
     """Return True if Keras's backend sees a GPU."""
-    return bool(keras.distribution.list_devices("gpu"))
+    if keras.backend.backend() == "torch":  # for which Keras lists no devices
+        import torch
+
+        return torch.cuda.is_available()
+    try:
+        return bool(keras.distribution.list_devices("gpu"))
+    except RuntimeError:  # JAX without one
+        return False
+
+
+def use_all_devices() -> int:
+    """Let Keras share every batch among all GPUs (`keras.distribution.DataParallel`); return their number.
+
+    Call it before a network is built. Keras distributes on the JAX backend only; with others one GPU is used.
+    """
+    if keras.backend.backend() != "jax" or len(devices := keras.distribution.list_devices()) == 1:
+        return 1
+    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
+    return len(devices)
+
+
+def _num_shares() -> int:
+    """Return among how many devices a batch is shared; its size must be a multiple of that."""
+    distribution = keras.distribution.distribution()
+    return distribution.device_mesh.devices.size if distribution else 1
 
 
 def fit(
     build: Callable[[], keras.Model],
-    train: tuple[np.ndarray, np.ndarray],
-    held_out: tuple[np.ndarray, np.ndarray],
+    train: tuple[np.ndarray | streaming.Rows, np.ndarray],
+    held_out: tuple[np.ndarray | streaming.Rows, np.ndarray],
     name: str,
     num_epochs: int,
     batch_size: int = 10,
@@ -53,8 +77,9 @@ def fit(
 ) -> tuple[keras.Model, pd.DataFrame]:
     """Train with Adam and binary cross-entropy; return the model and its history (Mason 2020, section "Results").
 
-    `train` and `held_out` are (x, y): float32 inputs (n, ...) and 0/1 labels (n, num_tags). `build` makes the
-    network that `name` stands for. `provenance` (of a snapshot: `songs.attrs["provenance"]`) is recorded.
+    `train` and `held_out` are (x, y): float32 inputs (n, ...) and 0/1 labels (n, num_tags). Inputs that are
+    `streaming.Rows` stay on the disk: a batch is read while the one before trains. `build` makes the network that
+    `name` stands for. `provenance` (of a snapshot: `songs.attrs["provenance"]`) is recorded.
     With `patience` training stops when the held-out macro AUC has not risen for so many epochs, and the model is
     that of the best epoch (Choi et al. 2017, section 3: one epoch); without, that of the last epoch.
 
@@ -70,6 +95,8 @@ def fit(
     and, with `patience`, `best.keras`. A run killed half-way goes on from its last whole epoch to the same end;
     a finished one is loaded.
     """
+    shares = _num_shares()
+    batch_size = -(-batch_size // shares) * shares
     settings = {
         "num_epochs": num_epochs,
         "batch_size": batch_size,
@@ -83,10 +110,10 @@ def fit(
         "backend": keras.backend.backend(),
     }
     run = Path(folder or paths.RESULTS) / f"{name}-{_digest(settings, *train, *held_out)}"
-    steps = -(-len(train[0]) // batch_size)  # rounded up: the last batch may be smaller
+    num_rows = len(train[0]) // shares * shares  # of each epoch; the few left out are others each time
+    steps = -(-num_rows // batch_size)  # rounded up: the last batch may be smaller
     model, history = _load_or_build(run, build, settings, steps)
     done = len(history) // 2
-    everything = np.concatenate([train[0], held_out[0]])
     with tqdm(total=num_epochs * steps, initial=done * steps, desc=name, unit="batch", leave=False) as bar:
         progress = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_, **__: bar.update())
         for epoch in range(done, num_epochs):
@@ -94,22 +121,47 @@ def fit(
                 break
             # The order depends on seed and epoch alone, so a resumed run sees what an unbroken one would.
             rng = np.random.default_rng([seed, epoch])
-            order = rng.permutation(len(train[0]))
-            inputs = augment(train[0][order], rng) if augment else train[0][order]
+            order = rng.permutation(len(train[0]))[:num_rows]
+            data = _arrays_or_batches(train, order, batch_size, augment, rng)
             _seed_dropout(model, seed, epoch)
             start = time.perf_counter()
-            log = model.fit(inputs, train[1][order], batch_size, shuffle=False, verbose=0, callbacks=[progress]).history
+            log = model.fit(**data, shuffle=False, verbose=0, callbacks=[progress]).history
             seconds = time.perf_counter() - start
-            scores = np.split(predict(model, everything), [len(train[0])])
             rows = [
-                {"epoch": epoch + 1, "split": split, **evaluate(y, split_scores), "seconds": seconds}
-                for split, y, split_scores in zip(("train", "held_out"), (train[1], held_out[1]), scores, strict=True)
+                {"epoch": epoch + 1, "split": split, **evaluate(y, predict(model, x)), "seconds": seconds}
+                for split, (x, y) in {"train": train, "held_out": held_out}.items()
             ]
             rows[0] |= {"loss": log["loss"][0], "streaming_auc": log["streaming_auc"][0]}
             history = pd.concat([history, pd.DataFrame(rows)], ignore_index=True)
-            bar.set_postfix(held_out_macro_auc=f"{rows[1]['macro_auc']:.3f}")
+            bar.set_postfix(held_out_macro_auc=f"{rows[1]['macro_auc']:.3f}", seconds_per_epoch=f"{seconds:.0f}")
             _save(run, model, history, settings, provenance)
     return (keras.saving.load_model(run / "best.keras") if patience else model), history
+
+
+def _arrays_or_batches(train, order, batch_size, augment, rng) -> dict:
+    """Return what Keras's `fit` takes for one epoch: the inputs in that order, or a reader of them."""
+    x, y = train
+    if isinstance(x, streaming.Rows):
+        return {"x": _Batches(x, y, order, batch_size, augment, rng)}
+    inputs = augment(x[order], rng) if augment else x[order]
+    return {"x": inputs, "y": y[order], "batch_size": batch_size}
+
+
+class _Batches(keras.utils.PyDataset):
+    """Batches of Rows in a given order; Keras reads them ahead in a thread."""
+
+    def __init__(self, x, y, order, batch_size, augment, rng):
+        super().__init__(workers=1, max_queue_size=4)
+        self.x, self.y, self.order, self.batch_size, self.augment = x, y, order, batch_size, augment
+        self.seed = rng.integers(2**63)
+
+    def __len__(self):
+        return -(-len(self.order) // self.batch_size)
+
+    def __getitem__(self, i):
+        rows = self.order[i * self.batch_size : (i + 1) * self.batch_size]
+        x = self.x[rows]
+        return self.augment(x, np.random.default_rng([self.seed, i])) if self.augment else x, self.y[rows]
 
 
 def transpose(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -160,18 +212,43 @@ def fit_choi(network: str, budget: str, parts: dict, provenance: dict) -> tuple[
     def build():
         model = models.choi_network(network, budget, parts["train"][1].shape[1])
         for layer in model.layers:
-            if paths.preset() != "paper" and isinstance(layer, keras.layers.BatchNormalization):
+            if paths.preset() != "paper" and hasattr(layer, "momentum"):
                 layer.momentum = 0.9  # with Keras's 0.99 the averages of the norms lag behind in so few steps
         return model
 
     name = f"{provenance['dataset']}/{network}-{budget}"
-    settings = CHOI_SETTINGS[paths.preset()]
+    settings = dict(CHOI_SETTINGS[paths.preset()])
+    settings["batch_size"] = batch_that_fits(build(), device_bytes(), settings["batch_size"])
     return fit(build, parts["train"], parts["valid"], name=name, provenance=provenance, **settings)
 
 
-def predict(model: keras.Model, x: np.ndarray) -> np.ndarray:
+def batch_that_fits(model: keras.Model, num_bytes: float, at_most: int) -> int:
+    """Return the largest batch, up to `at_most`, whose training step is likely to fit into `num_bytes` of memory.
+
+    Training keeps the output of every layer for the way back, and holds gradients beside them; both are float32 here.
+    """
+    values = sum(int(np.prod(layer.output.shape[1:])) for layer in model.layers)
+    return max(1, min(at_most, int(num_bytes / (2 * 4 * values))))
+
+
+def device_bytes() -> int:
+    """Return the memory of the device that trains, in bytes: the smallest GPU's, or the machine's."""
+    if has_gpu() and shutil.which("nvidia-smi"):
+        query = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+        return min(map(int, subprocess.run(query, capture_output=True, text=True).stdout.split())) * 2**20
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def predict(model: keras.Model, x: np.ndarray | streaming.Rows) -> np.ndarray:
     """Return `model`'s scores, float32 (n, num_tags), in batches of about half a million input values."""
-    return model.predict(x, batch_size=max(1, 2**19 // x[0].size), verbose=0)
+    row_size, shares = int(np.prod(x.shape[1:])), _num_shares()
+    batch_size = -(-max(1, 2**19 // row_size) // shares) * shares
+    scores = []
+    for part in streaming.blocks(len(x), 4 * row_size) if isinstance(x, streaming.Rows) else [slice(None)]:
+        rows = x[part]
+        padded = np.concatenate([rows, rows[:1].repeat(-len(rows) % shares, axis=0)]) if len(rows) % shares else rows
+        scores.append(model.predict(padded, batch_size=batch_size, verbose=0)[: len(rows)])
+    return np.concatenate(scores)
 
 
 def seconds_per_clip(model: keras.Model, batch_size: int = 4, num_steps: int = 3) -> float:
@@ -201,7 +278,7 @@ def evaluate(y: np.ndarray, scores: np.ndarray) -> dict[str, float]:
     streaming.update_state(y, scores)
     macro = metrics.macro(y, scores)
     return {
-        "loss": float(np.mean(keras.ops.binary_crossentropy(y.astype("float32"), scores))),
+        "loss": float(keras.ops.mean(keras.ops.binary_crossentropy(y.astype("float32"), scores))),
         "streaming_auc": float(streaming.result()),
         "macro_auc": macro["macro_auc"],
         "average_precision": macro["average_precision"],
@@ -219,10 +296,10 @@ def hardware() -> str:
     return f"{(names or [platform.machine()])[0]}, {os.cpu_count()} cores"
 
 
-def _digest(settings: dict, *arrays: np.ndarray) -> str:
+def _digest(settings: dict, *arrays: np.ndarray | streaming.Rows) -> str:
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for array in arrays:
-        digest.update(np.ascontiguousarray(array))
+        digest.update(array.digest() if isinstance(array, streaming.Rows) else np.ascontiguousarray(array))
     return digest.hexdigest()[:8]
 
 

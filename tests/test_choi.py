@@ -1,9 +1,6 @@
 """Choi's networks: the exact counts; the released CRNN: the exact scores."""
 
-import os
 import shutil
-import subprocess
-import sys
 
 import h5py
 import keras
@@ -228,29 +225,3 @@ def test_files_that_are_no_weights_are_refused(tmp_path):
             pretrained.choi_crnn_2016(wrong)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         pretrained.choi_crnn_2016(tmp_path / "nowhere.h5")
-
-
-FORWARD = """
-import sys, numpy as np
-from helpers import models, pretrained
-rng = np.random.default_rng(0)
-x = rng.normal(0, 1, (2, 96, 1366, 1)).astype("float32")
-networks = [models.choi_network(name, "0.1M") for name in ("k1c2", "k2c1", "k2c2", "crnn")]
-for model in networks:
-    shapes = [w.shape for w in model.get_weights()]
-    model.set_weights([rng.normal(0, 0.2, s) if len(s) > 1 else np.full(s, 0.7) for s in shapes])
-networks.append(pretrained.choi_crnn_2016(sys.argv[2]))
-np.save(sys.argv[1], [model.predict(x, verbose=0) for model in networks])
-"""
-
-
-@pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_other_backends_give_the_same_forward_results(backend, tmp_path):
-    pytest.importorskip(backend, reason=f"{backend} is not installed")
-    weights, results = write_weights(tmp_path / "weights.h5"), []
-    for name in ("tensorflow", backend):
-        out = tmp_path / f"{name}.npy"
-        environment = os.environ | {"KERAS_BACKEND": name, "PYTHONPATH": str(paths.ROOT)}
-        subprocess.run([sys.executable, "-c", FORWARD, out, weights], env=environment, check=True, capture_output=True)
-        results.append(np.load(out))
-    np.testing.assert_allclose(results[0], results[1], atol=1e-4)

@@ -176,3 +176,12 @@ def test_each_cure_changes_the_run_and_is_recorded(option, whole, tmp_path):
     ((name, value),) = option.items()
     (run,) = tmp_path.iterdir()
     assert json.loads((run / "run.json").read_text())["settings"][name] == getattr(value, "__name__", value)
+
+
+def test_the_batch_shrinks_to_the_memory():
+    small, large = (models.choi_network("crnn", budget) for budget in ("0.1M", "3M"))
+    assert training.batch_that_fits(small, 1e15, at_most=32) == 32
+    assert training.batch_that_fits(small, 1, at_most=32) == 1
+    t4 = 15 * 2**30  # bytes
+    assert training.batch_that_fits(small, t4, 32) == 32 > training.batch_that_fits(large, t4, 32) > 4
+    assert training.device_bytes() > 2**28
