@@ -1,11 +1,16 @@
 # Two commands do everything: `make figures` and `make test`. Both make the environment first.
 VENV := .venv
 RUN := $(VENV)/bin/python
+COLAB := .venv-colab
 # The first of these that works; TensorFlow has builds for Python 3.11 to 3.13.
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: figures test notebooks badges lint clean
+# Colab has Python 3.13; without one, the same packages are tested with the Python above.
+COLAB_PYTHON ?= $(or $(shell for p in python3.13 ~/.pyenv/versions/3.13*/bin/python3.13; do \
+	$$p -c 'import venv, ensurepip' 2>/dev/null && echo $$p && break; done),$(PYTHON))
+
+.PHONY: figures test test-backends test-colab notebooks badges lint clean
 
 figures: $(VENV)/ready
 	$(RUN) notebooks/series.py run
@@ -14,6 +19,15 @@ test: $(VENV)/ready
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m pytest -n 2 --dist worksteal
+
+# With JAX beside TensorFlow: the same answers, training, two devices. PyTorch is tested too if it is installed.
+test-backends: $(VENV)/ready
+	$(RUN) -m pip install -qq --constraint constraints.txt --editable '.[jax]'
+	$(RUN) -m pytest tests/test_backends.py -n 2
+
+# Runs the notebooks with Colab's packages and folders: all, or make test-colab NOTEBOOKS="00 04".
+test-colab: $(COLAB)/ready
+	NOTEBOOKS="$(NOTEBOOKS)" $(COLAB)/bin/python -Xfrozen_modules=off tests/colab/run.py
 
 # For those who change a notebook: run it all and keep the outputs.
 notebooks: $(VENV)/ready
@@ -34,6 +48,16 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(RUN) -m pip install -qq --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+# Without the project and, in the end, without pip: nothing more can be installed.
+$(COLAB)/ready: tests/colab/packages-2026-08-19.txt
+	@test -n "$(COLAB_PYTHON)" || { echo "No Python 3.13 was found; run make test-colab COLAB_PYTHON=/path/to/python."; exit 1; }
+	@$(COLAB_PYTHON) -c 'import sys; v = sys.version_info; print(f"Colab has Python 3.13; here it is {v[0]}.{v[1]}.")'
+	$(COLAB_PYTHON) -m venv --clear $(COLAB)
+	$(COLAB)/bin/python -m pip install -qq --upgrade pip
+	$(COLAB)/bin/python -m pip install -qq --requirement $<
+	$(COLAB)/bin/python -m pip uninstall -qq --yes pip
+	touch $@
+
 # Removes what the commands made, the environment and downloaded data included.
 clean:
-	rm -rf $(VENV) results data/demo data/snapshots
+	rm -rf $(VENV) $(COLAB) results data/demo data/snapshots

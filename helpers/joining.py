@@ -49,7 +49,8 @@ def join(
 ) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
     """Join MSD tracks with last.fm tags; return (songs, report). Mason 2020, "Joining and filtering".
 
-    `tracks` and `tags` come from `helpers.msd.read_tracks` and `helpers.lastfm.read_tags`.
+    `tracks` and `tags` come from `helpers.msd.read_tracks` and `helpers.lastfm.read_tags`. If the tags are from the
+    last.fm database, which knows no names, `match` must be "track_id" and no mismatches are reported.
     `match`: what must agree beside the track_id: "exact" (title and artist, letter by letter: Mason's inner
     merge on three keys), "normalized" (title and artist but for case, diacritics and punctuation) or
     "track_id" (nothing). `mismatches`: track ids to leave out, see `read_mismatches`.
@@ -61,11 +62,14 @@ def join(
     tag. `songs.attrs` holds `vocabulary`, `segments` and `match`.
     `report["steps"]`: `step`, `kept`, `dropped` (songs), `why`. `report["mismatches"]`: the songs with the
     same track_id but other names, both names, the `kind` of difference, and whether they were `kept`.
-    Raises ValueError for an unknown `match`, an empty or repeating vocabulary, fewer than 12 segments, or a
-    repeated track_id.
+    Raises ValueError for an unknown `match` or one that the tags have no names for, an empty or repeating
+    vocabulary, fewer than 12 segments, or a repeated track_id.
     """
     if match not in MATCHES:
         raise ValueError(f"match is {match!r}; use one of {sorted(MATCHES)}.")
+    named = {"title", "artist_name"} <= set(tags)
+    if not named and match != "track_id":
+        raise ValueError(f"These tags hold no names to compare (match={match!r}); use the JSON files or 'track_id'.")
     if isinstance(vocabulary, str) or not len(vocabulary) or len(set(vocabulary)) < len(vocabulary):
         raise ValueError("The vocabulary must be a list of at least one tag, without repeats.")
     if segments < 12:
@@ -87,8 +91,9 @@ def join(
     found = songs["track_id"].isin(tags["track_id"])
     songs = keep(songs, found, "in last.fm", "no last.fm file has the track_id")
     lastfm = tags.set_index("track_id").loc[songs["track_id"]]
+    names = lastfm if named else songs  # none to compare: every pair counts as the same
     pairs = songs[["track_id", "title", "artist_name"]].assign(
-        lastfm_title=lastfm["title"].array, lastfm_artist=lastfm["artist_name"].array
+        lastfm_title=names["title"].array, lastfm_artist=names["artist_name"].array
     )
     same = [_same(*names, MATCHES[match]) for names in pairs[NAMES].itertuples(index=False)]
     songs = songs.assign(labels=_labels(lastfm["tags"], vocabulary))

@@ -11,13 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from h5py import h5d, h5f, h5l, h5s, h5t
+from h5py import h5d, h5f, h5l, h5s, h5t, h5z
 
 from helpers.reading import find_files, read_all
 
 COLUMNS = ["track_id", "title", "artist_name", "num_segments", "segments_pitches"]
 MAX_SEGMENTS = 100_000  # a song has a few thousand at most
 MAX_BYTES = 16 * 2**20  # what one array may claim to need; checked before any memory is taken
+MAX_CHUNK = 2**18  # bytes of a chunk as it is stored: it may unpack to a thousand times as many, whatever it claims
+FILTERS = {h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32}
+BLOCK = 10_000  # rows of a summary file that are read at a time
 
 
 def _of(dataset: str, kind: str, names: str) -> dict[str, tuple[str, str]]:
@@ -64,12 +67,43 @@ def read_tracks(
     `num_workers`: processes; None takes all cores when there is enough to read.
     Raises FileNotFoundError if `root` is not a folder, ValueError if a field does not exist.
     """
+    return read_files(find_files(root, ".h5"), num_workers, fields)
+
+
+def read_files(
+    paths: list[Path], num_workers: int | None = None, fields: tuple[str, ...] = (), progress: bool = True
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read these MSD files, otherwise as `read_tracks`; without `progress` no bar is shown."""
     unknown = sorted(set(fields) - SCALARS.keys() - ARRAYS.keys())
     if unknown:
         raise ValueError(f"MSD files have no field {unknown}; they have {sorted([*SCALARS, *ARRAYS])}.")
     wanted = tuple(dict.fromkeys([*COLUMNS, *fields]))
-    rows, broken = read_all(partial(_read_one, wanted=wanted), find_files(root, ".h5"), num_workers, "MSD songs")
+    description = "MSD songs" if progress else None
+    rows, broken = read_all(partial(_read_one, wanted=wanted), paths, num_workers, description)
     return pd.DataFrame(rows, columns=list(wanted)).astype({"num_segments": int}), broken
+
+
+def read_summary(path: Path, fields: tuple[str, ...] = ("track_id", "title", "artist_name")) -> pd.DataFrame:
+    """Return `fields` of all songs in `msd_summary_file.h5`, one row a song, as `read_tracks` gives them.
+
+    The file has the tables of a million files but none of their arrays, so it knows every song's names, `duration`
+    and `year`, and nothing of its segments. (Written from the published description; not tried on the real file.)
+    Raises FileNotFoundError, or ValueError if a field is no column of the tables or the file is damaged.
+    """
+    unknown = sorted(set(fields) - SCALARS.keys())
+    if unknown:
+        raise ValueError(f"A summary file has no field {unknown}; it has {sorted(SCALARS)}.")
+    try:
+        file, columns = _open_file(path), {}
+        for dataset, names in _tables(tuple(fields)):
+            columns |= _read_columns(_open(file, dataset), dataset, names)
+        if len({len(column) for column in columns.values()}) > 1:
+            raise ValueError("its tables differ in length")
+    except FileNotFoundError:
+        raise
+    except (ValueError, OSError, RuntimeError) as error:
+        raise ValueError(f"{path} cannot be read: {error}; download it again.") from None
+    return pd.DataFrame({name: columns[name] for name in fields})
 
 
 def _read_one(path: Path, wanted: tuple[str, ...]) -> dict:
@@ -91,12 +125,12 @@ def _read_one(path: Path, wanted: tuple[str, ...]) -> dict:
 
 
 def _open_file(path):
+    if os.path.getsize(path) == 0:  # a pipe too, on which HDF5 would wait for ever
+        raise ValueError("empty file")
     try:
         return h5f.open(os.fsencode(path), h5f.ACC_RDONLY)
     except OSError as error:
-        if os.path.getsize(path) == 0:
-            reason = "empty file"
-        elif "signature not found" in str(error):
+        if "signature not found" in str(error):
             reason = "not an HDF5 file"
         elif "truncated file" in str(error):
             reason = "truncated file: copy or download it again"
@@ -129,6 +163,14 @@ def _check_storage(data, shape, stored, name):
     num_bytes = max(math.prod(shape), math.prod(chunk)) * stored.get_size()
     if num_bytes > MAX_BYTES:
         raise ValueError(f"{name} has an implausible size: {num_bytes:,} bytes, shape {shape}")
+    filters = [storage.get_filter(i)[0] for i in range(storage.get_nfilters())]
+    if not FILTERS.issuperset(filters) or len(set(filters)) < len(filters):
+        raise ValueError(f"{name} is compressed in another way than MSD files are")
+    if chunk and data.get_storage_size() > MAX_CHUNK:
+        sizes = []
+        data.chunk_iter(lambda stored: sizes.append(stored.size))
+        if max(sizes) > MAX_CHUNK:
+            raise ValueError(f"{name} has a chunk of an implausible size: {max(sizes):,} bytes")
 
 
 @lru_cache
@@ -149,24 +191,46 @@ def _record(names):
 
 
 def _read_table(data, dataset, names):
-    stored, shape = data.get_type(), data.shape or ()  # None if empty by its type
-    if len(shape) != 1 or not isinstance(stored, h5t.TypeCompoundID):
-        raise ValueError(f"{dataset} is not a table")
-    if shape[0] != 1:
-        raise ValueError(f"{dataset} holds {shape[0]:,} songs, not one; aggregate and summary files are not read")
-    _check_storage(data, shape, stored, dataset)
+    num_rows = _check_table(data, dataset, names)
+    if num_rows != 1:
+        raise ValueError(f"{dataset} holds {num_rows:,} songs, not one; summary files are for msd.read_summary")
     dtype, record = _record(names)
-    for name in names:
-        try:
-            stored.get_member_index(name.encode())
-        except (ValueError, RuntimeError):
-            raise ValueError(f"{dataset} has no {name}") from None
     row = np.zeros(1, dtype)
     data.read(h5s.ALL, h5s.ALL, row, record)
     return {
         name: _decode(value, name) if isinstance(value, bytes) else value
         for name, value in zip(names, row.item(), strict=True)
     }
+
+
+def _read_columns(data, dataset, names):
+    """Return {name: values of all rows}."""
+    num_rows = _check_table(data, dataset, names)
+    dtype, record = _record(names)
+    columns = {name: [] for name in names}
+    for start in range(0, num_rows, BLOCK):
+        rows = np.zeros(min(BLOCK, num_rows - start), dtype)
+        chosen = data.get_space()
+        chosen.select_hyperslab((start,), rows.shape)
+        data.read(h5s.create_simple(rows.shape), chosen, rows, record)
+        for name in names:
+            values = rows[name].tolist()
+            columns[name] += [_decode(value, name) for value in values] if dtype[name].kind == "S" else values
+    return columns
+
+
+def _check_table(data, dataset, names):
+    """Return the number of rows, if it is a table that has `names`."""
+    stored, shape = data.get_type(), data.shape or ()  # None if empty by its type
+    if len(shape) != 1 or not isinstance(stored, h5t.TypeCompoundID):
+        raise ValueError(f"{dataset} is not a table")
+    _check_storage(data, (1,), stored, dataset)
+    for name in names:
+        try:
+            stored.get_member_index(name.encode())
+        except (ValueError, RuntimeError):
+            raise ValueError(f"{dataset} has no {name}") from None
+    return shape[0]
 
 
 def _decode(value, name):

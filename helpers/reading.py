@@ -1,9 +1,15 @@
-"""Find files below a folder and read them on all cores; files that cannot be read are listed, never fatal."""
+"""Find files below a folder and read them on all cores; files that cannot be read are listed, never fatal.
+
+Within `joblib.parallel_config("dask")` the workers of a Dask cluster read them, which must see the same files.
+"""
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import joblib
@@ -15,6 +21,7 @@ READ_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, Arithmeti
 PROBE = 50  # files read in this process before deciding whether other processes are worth their start
 CHUNK = 32  # files per task: sending one file at a time would cost more than reading it
 WORTHWHILE = 2.0  # seconds of reading left that make up for starting processes (about one second)
+DIED = "the reader process died on this file"
 
 
 def find_files(root: Path, suffix: str) -> list[Path]:
@@ -38,7 +45,7 @@ def find_files(root: Path, suffix: str) -> list[Path]:
 
 
 def read_all(
-    read_one: Callable[[Path], dict], paths: list[Path], num_workers: int | None, description: str
+    read_one: Callable[[Path], dict], paths: list[Path], num_workers: int | None, description: str | None
 ) -> tuple[list[dict], pd.DataFrame]:
     """Map `read_one` over `paths`; return (rows, broken), each in the order of `paths`.
 
@@ -47,12 +54,15 @@ def read_all(
     (a corrupt HDF5 file can), and for those that repeat the `track_id` of an earlier file.
     `num_workers`: processes; None takes all cores when there is enough to read. The result does not depend
     on it, except that a file which kills its reader kills the caller if it is read there: with 1, and with
-    None if there is little to read.
+    None if there is little to read. On a cluster, any other number than 1 means all workers.
+    `description` stands beside the progress bar; None shows no bar.
     """
     if num_workers is not None and num_workers < 1:
         raise ValueError(f"num_workers is {num_workers}; use None (all cores) or 1 and above.")
     rows, broken, first = [], [], {}
-    results = tqdm(_results(read_one, paths, num_workers), description, len(paths), unit="file")
+    results = _results(read_one, paths, num_workers)
+    if description is not None:
+        results = tqdm(results, description, len(paths), unit="file")
     for path, (row, reason) in zip(paths, results, strict=True):
         if row is not None and (earlier := first.setdefault(row.get("track_id", path), path)) != path:
             reason = f"same track_id as {earlier}"
@@ -63,48 +73,82 @@ def read_all(
     return rows, pd.DataFrame(broken, columns=["path", "reason"])
 
 
+def spread(work: Callable, items: list, num_workers: int | None, rescue: Callable) -> Iterator:
+    """Yield `work(item)` of each of `items`, in their order, computed in other processes.
+
+    They are `num_workers` processes (None: all cores) of this machine, or the workers of the Dask cluster if this
+    is within `joblib.parallel_config("dask")`. A cluster gives an item whose worker died to another worker. Where
+    an item is given up, `rescue(item)` is called here instead; it may have been another item that did the killing.
+    """
+    done = 0
+    while done < len(items):
+        try:
+            for result in _tasks(work, items[done:], num_workers):
+                done += 1
+                yield result
+        except BrokenExecutor:
+            done += 1
+            yield rescue(items[done - 1])
+
+
 def _results(read_one, paths, num_workers) -> Iterator[tuple[dict | None, str | None]]:
     """Yield (row, None) or (None, reason) for each of `paths`, in order."""
     start = time.perf_counter()
-    alone = {None: PROBE, 1: len(paths)}.get(num_workers, 0)
+    undecided = num_workers is None and _dask_client() is None
+    alone = len(paths) if num_workers == 1 else PROBE if undecided else 0
     for path in paths[:alone]:
         yield _attempt(read_one, path)
     rest = paths[alone:]
-    if num_workers is None:
+    if undecided:
         seconds_left = (time.perf_counter() - start) / PROBE * len(rest)
         num_workers = joblib.cpu_count() if seconds_left > WORTHWHILE else 1
     if num_workers == 1:
         yield from (_attempt(read_one, path) for path in rest)
     else:
-        yield from _in_processes(read_one, rest, num_workers)
+        chunks = [rest[start : start + CHUNK] for start in range(0, len(rest), CHUNK)]
+        work = partial(_attempt_all, read_one)
+        for results in spread(work, chunks, num_workers, partial(_one_by_one, work, num_workers)):
+            yield from results
 
 
-def _in_processes(read_one, paths, num_workers):
-    """Do the same in other processes, also if one of them dies."""
-    done = 0
-    while done < len(paths):
-        chunks = [paths[start : start + CHUNK] for start in range(done, len(paths), CHUNK)]
+def _one_by_one(work, num_workers, paths):
+    """Find out which of `paths` kills its reader: only one is read at a time."""
+    one_each = [spread(work, [[path]], num_workers, lambda _: [(None, DIED)]) for path in paths]
+    return [result for results in one_each for [result] in results]
+
+
+def _tasks(work, items, num_workers):
+    client = _dask_client()
+    if client is not None:
+        yield from _on_cluster(client, work, items)
+    else:
+        parallel = joblib.Parallel(num_workers or -1, backend="loky", batch_size=1, return_as="generator")
+        yield from parallel(joblib.delayed(work)(item) for item in items)
+
+
+def _dask_client():
+    """Return the client of the Dask cluster that `joblib.parallel_config("dask")` chose, or None."""
+    return getattr(joblib.parallel.get_active_backend()[0], "client", None)
+
+
+def _on_cluster(client, work, items):
+    # Not through joblib.Parallel: it would wait for ever for a task that the cluster gives up.
+    from distributed import KilledWorker
+
+    items, waiting = iter(items), deque()
+    ahead = max(8, 4 * sum(client.ncores().values()))  # more results than that do not pile up
+    while True:
+        waiting.extend(client.submit(work, item, pure=False) for item in islice(items, ahead - len(waiting)))
+        if not waiting:
+            return
         try:
-            for results in _tasks(read_one, chunks, num_workers):
-                done += len(results)
-                yield from results
-        except BrokenExecutor:
-            # Some file killed its reader. Take the files of the next chunk one at a time to find out which,
-            # then go on with the rest (if it was in a later chunk, this happens once more).
-            for path in paths[done : done + CHUNK]:
-                try:
-                    yield from next(iter(_tasks(read_one, [[path]], num_workers)))
-                except BrokenExecutor:
-                    yield None, "the reader process died on this file"
-            done += CHUNK
+            result = waiting.popleft().result()
+        except KilledWorker as error:
+            raise BrokenExecutor(str(error)) from None
+        yield result
 
 
-def _tasks(read_one, chunks, num_workers):
-    parallel = joblib.Parallel(num_workers, backend="loky", batch_size=1, return_as="generator")
-    return parallel(joblib.delayed(_attempt_chunk)(read_one, chunk) for chunk in chunks)
-
-
-def _attempt_chunk(read_one, paths):
+def _attempt_all(read_one, paths):
     return [_attempt(read_one, path) for path in paths]
 
 

@@ -7,6 +7,7 @@ its own, because Keras chooses its backend when it is imported.
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -49,6 +50,11 @@ history.to_csv(sys.argv[2], index=False)
 """
 
 
+def need(backend):
+    if find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed; see make test-backends")
+
+
 def run(code, backend, *arguments, **environment):
     """Run `code` on a backend and return what it printed."""
     environment = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": str(paths.ROOT)} | environment
@@ -68,7 +74,7 @@ def train(backend, folder, **environment):
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_all_networks_give_the_same_answers(backend, tmp_path):
-    pytest.importorskip(backend, reason=f"{backend} is not installed; see make test-backends")
+    need(backend)
     weights, answers = test_choi.write_weights(tmp_path / "weights.h5"), []
     for name in ("tensorflow", backend):
         run(FORWARD, name, tmp_path / f"{name}.npy", weights)
@@ -78,7 +84,7 @@ def test_all_networks_give_the_same_answers(backend, tmp_path):
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
 def test_training_learns(backend, tmp_path):
-    pytest.importorskip(backend, reason=f"{backend} is not installed; see make test-backends")
+    need(backend)
     _, history = train(backend, tmp_path)
     losses = history[::2, 0]
     assert len(history) == 12 and losses[-1] < 0.9 * losses[0], losses

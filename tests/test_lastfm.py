@@ -1,12 +1,14 @@
 """Reading last.fm files: what a good one gives, and the reason given for each kind of bad one."""
 
 import json
+import sqlite3
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from helpers.lastfm import MAX_BYTES, read_tags
+from helpers import joining, msd
+from helpers.lastfm import MAX_BYTES, read_database, read_tags
 
 SONG = {
     "artist": "Björk",
@@ -114,3 +116,98 @@ def test_real_files(real_data):
     assert all(len(set(row)) == len(row) for row in names)
     again, _ = read_tags(real_data / "msd_real" / "lastfm_subset", 2)
     assert again.equals(tags)
+
+
+# --- The database --------------------------------------------------------------------------------------------
+
+
+def write_database(path, songs, extra=()):
+    """Write {track_id: [(tag, count)]} in the layout of lastfm_tags.db; `extra` are rows of tid_tag."""
+    names = dict.fromkeys(tag for tags in songs.values() for tag, _ in tags)
+    number = {name: i for i, name in enumerate(names, 1)}
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE tids (tid TEXT)")
+        connection.execute("CREATE TABLE tags (tag TEXT)")
+        connection.execute("CREATE TABLE tid_tag (tid INT, tag INT, val FLOAT)")
+        connection.executemany("INSERT INTO tids VALUES (?)", [(track_id,) for track_id in songs])
+        connection.executemany("INSERT INTO tags VALUES (?)", [(name,) for name in names])
+        rows = [(i, number[tag], n) for i, tags in enumerate(songs.values(), 1) for tag, n in tags]
+        connection.executemany("INSERT INTO tid_tag VALUES (?, ?, ?)", [*rows, *extra])
+    connection.close()
+    return path
+
+
+def test_the_database(tmp_path):
+    songs = {"TRB": [("rock", 43.0), ("électro", 100.0), ("Love", 0.5)], "TRA": [("rock", 100.0)], "TRC": []}
+    (tmp_path / "a #1? b").mkdir()
+    path = write_database(tmp_path / "a #1? b" / "lastfm_tags.db", songs)
+    path.chmod(0o400)
+    tags, broken = read_database(path)
+    assert broken.empty and list(tags.columns) == ["track_id", "tags"]
+    assert tags.to_numpy().tolist() == [
+        ["TRA", [("rock", 100)]],
+        ["TRB", [("électro", 100), ("rock", 43), ("Love", 0.5)]],
+        ["TRC", []],
+    ]
+    assert read_tags(tmp_path)[0].equals(tags)
+    some, _ = read_database(path, ["TRC", "TRB", "TRX", "' OR 1 --"])
+    assert list(some["track_id"]) == ["TRB", "TRC"] and some["tags"][0] == tags["tags"][1]
+    assert read_database(path, [])[0].empty
+    (tmp_path / "song.json").write_text(json.dumps(SONG))  # the files know names: they go first
+    assert list(read_tags(tmp_path)[0]["track_id"]) == [SONG["track_id"]]
+
+
+def test_bad_rows_of_the_database_are_listed(tmp_path):
+    songs = {f"TR{i}": [("rock", count)] for i, count in enumerate([100, 101, -1, "many", None, 7])}
+    songs |= {"TR6": [("rock", 3.0), ("rock", 5.0)]}
+    path = write_database(tmp_path / "lastfm_tags.db", songs, [(6, 99, 5.0)])
+    tags, broken = read_database(path)
+    assert tags.to_numpy().tolist() == [["TR0", [("rock", 100)]], ["TR6", [("rock", 5)]]]
+    assert set(broken["path"]) == {str(path)}
+    number = "the count of tag 'rock' is not a number from 0 to 100: "
+    assert broken["reason"].tolist() == [
+        f"TR1: {number}101.0",
+        f"TR2: {number}-1.0",
+        f"TR3: {number}many",
+        f"TR4: {number}None",
+        "TR5: there is no tag number 99",
+    ]
+    with sqlite3.connect(path) as connection:
+        connection.execute("INSERT INTO tids VALUES ('TR0')")
+    connection.close()
+    again, broken = read_database(path)
+    assert again.equals(tags) and broken["reason"].iloc[-1] == "TR0: there is another row of it"
+
+
+def test_tags_of_the_database_that_are_not_utf8(tmp_path):
+    path = write_database(tmp_path / "lastfm_tags.db", {"TR1": [("rock", 1)], "TR2": [("pop", 1)]})
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE tags SET tag = CAST(x'E974E9' AS TEXT) WHERE tag = 'rock'")
+    connection.close()
+    tags, broken = read_database(path)
+    assert list(tags["track_id"]) == ["TR2"] and broken["reason"].tolist() == ["TR1: a name or tag is not UTF-8"]
+
+
+def test_what_is_no_such_database(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.db is missing"):
+        read_database(tmp_path / "none.db")
+    path = write_database(tmp_path / "lastfm_tags.db", {f"TR{i:04}": [("rock", 100)] for i in range(999)})
+    raw = path.read_bytes()
+    for content in (b"", b"<html>404</html>" * 99, raw[: len(raw) // 3], raw[:100] + bytes(len(raw) - 100)):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"lastfm_tags\.db is no last\.fm database that can be read"):
+            read_database(path)
+
+
+def test_tags_without_names_join_by_track_id_only(tmp_path, write_song, real_data):
+    tracks, _ = msd.read_tracks(real_data / "msd_real", 1)
+    files, _ = read_tags(real_data / "msd_real", 1)
+    songs = dict(zip(files["track_id"], files["tags"], strict=True))
+    tags, broken = read_database(write_database(tmp_path / "lastfm_tags.db", songs))
+    assert broken.empty and len(tags) == 9330
+    expected, report = joining.join(tracks, files, ["rock", "pop"], 252, "track_id")
+    found, report_too = joining.join(tracks, tags, ["rock", "pop"], 252, "track_id")
+    assert found["track_id"].equals(expected["track_id"]) and report_too["steps"].equals(report["steps"])
+    assert len(report["mismatches"]) and report_too["mismatches"].empty
+    with pytest.raises(ValueError, match="hold no names to compare"):
+        joining.join(tracks, tags, ["rock", "pop"], 252)

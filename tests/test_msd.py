@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from helpers import msd
-from helpers.msd import read_tracks
+from helpers.msd import read_summary, read_tracks
 
 PITCHES = "analysis/segments_pitches"
 
@@ -213,6 +213,59 @@ def test_a_song_in_two_files_is_kept_once(tmp_path, write_song):
     assert list(tracks["title"]) == ["a/1.h5"]
     assert list(broken["path"]) == [str(tmp_path / "b.h5"), str(tmp_path / "c.h5")]
     assert set(broken["reason"]) == {f"same track_id as {tmp_path / 'a/1.h5'}"}
+
+
+# --- The summary file ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def summary(tmp_path):
+    """Return a file with the tables of 25 songs and no arrays."""
+    path = tmp_path / "msd_summary_file.h5"
+    numbers = np.arange(25)
+    with h5py.File(path, "w") as file:
+        for name, kind in {
+            "analysis/songs": [("duration", "f8"), ("idx_segments_pitches", "i4"), ("track_id", "S32")],
+            "metadata/songs": [("artist_name", "S1024"), ("title", "S1024")],
+            "musicbrainz/songs": [("idx_artist_mbtags", "i4"), ("year", "i4")],
+        }.items():
+            table = np.zeros(25, kind)
+            for field, dtype in kind:
+                text = [f"{field} {i} é".encode() for i in numbers]
+                table[field] = text if dtype[0] == "S" else numbers
+            file.create_dataset(name, data=table, maxshape=(None,), chunks=(4,), compression=1)
+    return path
+
+
+def test_the_summary_file_in_blocks(summary, monkeypatch):
+    monkeypatch.setattr(msd, "BLOCK", 10)
+    names = read_summary(summary)
+    assert list(names.columns) == ["track_id", "title", "artist_name"] and len(names) == 25
+    assert names["title"].tolist() == [f"title {i} é" for i in range(25)]
+    table = read_summary(summary, ("year", "track_id", "duration"))
+    assert list(table.columns) == ["year", "track_id", "duration"] and table["duration"].tolist() == list(range(25))
+    assert table["year"].dtype.kind == "i"
+
+
+def test_a_song_s_file_is_a_summary_of_one(song):
+    tracks, _ = read_tracks(song.parent, 1)
+    assert read_summary(song).equals(tracks[["track_id", "title", "artist_name"]])
+
+
+def test_bad_summary_files(summary, tmp_path):
+    with pytest.raises(ValueError, match=r"no field \['segments_start'\]; it has \['analysis_sample_rate'"):
+        read_summary(summary, ("segments_start",))
+    with pytest.raises(FileNotFoundError, match=r"none\.h5"):
+        read_summary(tmp_path / "none.h5")
+    with pytest.raises(ValueError, match=r"file\.h5 cannot be read: analysis/songs has no tempo; download"):
+        read_summary(summary, ("tempo",))
+    with h5py.File(summary, "r+") as file:
+        file["analysis/songs"].resize((24,))
+    with pytest.raises(ValueError, match="its tables differ in length"):
+        read_summary(summary)
+    summary.write_bytes(summary.read_bytes()[:5000])
+    with pytest.raises(ValueError, match=r"msd_summary_file\.h5 cannot be read: truncated file"):
+        read_summary(summary)
 
 
 @settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
