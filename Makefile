@@ -23,7 +23,7 @@ test: $(VENV)/ready
 # With JAX beside TensorFlow: the same answers, training, two devices. PyTorch is tested too if it is installed.
 test-backends: $(VENV)/ready
 	$(RUN) -m pip install -qq --constraint constraints.txt --editable '.[jax]'
-	$(RUN) -m pytest tests/test_backends.py -n 2
+	$(RUN) -m pytest tests/test_backends.py
 
 # Runs the notebooks with Colab's packages and folders: all, or make test-colab NOTEBOOKS="00 04".
 test-colab: $(COLAB)/ready
