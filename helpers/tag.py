@@ -130,6 +130,17 @@ def find_recordings(places: Iterable[Path]) -> list[Path]:
     return found
 
 
+def save_upload(value: tuple | dict, folder: Path) -> Path:
+    """Write the first file of an `ipywidgets.FileUpload`'s value into `folder` and return its path.
+
+    ipywidgets 8 gives a tuple of files, ipywidgets 7, which Colab has, a dictionary of files by name.
+    """
+    name, sent = next(iter(value.items())) if isinstance(value, dict) else (value[0]["name"], value[0])
+    path = Path(folder, Path(name).name)
+    path.write_bytes(sent["content"])
+    return path
+
+
 def tag_files(model, files: Iterable[Path]) -> Iterator[tuple[Path, np.ndarray | None, str | None]]:
     """Yield (path, scores, None), or (path, None, reason) if one cannot be tagged, in the order of `files`."""
     files = iter(files)
@@ -170,7 +181,13 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         parser.error("\n".join(map(_printable, str(error).split("\n"))))
     results = tqdm(tag_files(model, files), total=len(files), unit="file", disable=None)
-    return _report(results, vocabulary, options)
+    try:
+        code = _report(results, vocabulary, options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it flushes again
+        code = 1
+    return code
 
 
 def _network(options):

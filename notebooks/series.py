@@ -104,6 +104,9 @@ def stamp(repo: str, ref: str) -> None:
         setup.source = SETUP.format(repo=repo)
         nbformat.write(notebook, path)
     readme.write_text(text)
+    # A fork's next stamp, and the tests, start from here.
+    script, names = HERE / "series.py", f'REPO, REF = "{repo}", "{ref}"'
+    script.write_text(re.sub(r"^REPO, REF = .*$", names, script.read_text(), flags=re.M))
     print(f"Stamped {len(paths)} notebooks with {repo}, {ref}.")
 
 

@@ -77,8 +77,15 @@ def test_stored_outputs_are_of_one_linear_run_and_small(path, notebook):
 
 def test_the_set_up_cell_is_the_same_everywhere(notebook):
     (cell,) = tagged(notebook, "setup")
-    pattern = re.escape(series.SETUP.format(repo="REPO")).replace("REPO", r"[\w.-]+/[\w.-]+")
-    assert re.fullmatch(pattern, cell.source)
+    assert cell.source == series.SETUP.format(repo=series.REPO, ref=series.REF)
+
+
+def test_every_badge_opens_its_own_notebook_of_this_repository(path, notebook):
+    here = f"https://colab.research.google.com/github/{series.REPO}/blob/{series.REF}/notebooks/{path.name}"
+    text = "".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    assert re.findall(r"\]\((https://colab[^)]*/github/[^)]*)\)", text) == [here]
+    rows = [line for line in (paths.ROOT / "README.md").read_text().splitlines() if f"(notebooks/{path.name})" in line]
+    assert len(rows) == 1 and rows[0].endswith(f"[Colab]({here}) |")
 
 
 def test_stamping_changes_badges_and_nothing_else(tmp_path, monkeypatch):
@@ -88,6 +95,7 @@ def test_stamping_changes_badges_and_nothing_else(tmp_path, monkeypatch):
     monkeypatch.setattr(series, "HERE", copies)
     series.stamp("reader/fork", "try")
     readme = (tmp_path / "README.md").read_text()
+    assert 'REPO, REF = "reader/fork", "try"' in (copies / "series.py").read_text()
     for source in NOTEBOOKS:
         assert f"colab.research.google.com/github/reader/fork/blob/try/notebooks/{source.name})" in readme
         before, after = nbformat.read(source, 4), nbformat.read(copies / source.name, 4)
@@ -105,7 +113,7 @@ def project(tmp_path_factory):
     """A copy of the project with a small demo set, so that nothing here touches the checkout."""
     root = tmp_path_factory.mktemp("project") / "crnn"
     ignored = shutil.ignore_patterns(
-        "demo", "snapshots", "results", ".venv", ".git", "figures", "msd-subset", "__pycache__"
+        "demo", "snapshots", "results", ".venv*", ".git", "figures", "msd-subset", "__pycache__"
     )
     shutil.copytree(paths.ROOT, root, ignore=ignored)
     for name in ("tiny", "demo"):  # where real files have no recordings, notebooks take the demo's
@@ -113,13 +121,13 @@ def project(tmp_path_factory):
     return root
 
 
-def run_setup(project, folder, code="", **environment):
-    script = series.SETUP.format(repo="o/r") + "\nprint(session.__file__, len(sys.path))"
+def run_setup(project, folder, code="", content="/nowhere", **environment):
+    """Run `code` and the set-up cell, with `content` in the place of Colab's folder."""
+    script = series.SETUP.format(repo="o/r", ref="b").replace("/content", str(content))
+    script = f"{code.replace('SETUP', script)}{script}\nprint(session.__file__, len(sys.path))"
     clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "CRNN_ROOT", "CRNN_PRESET")}
     settings = clean | {"CRNN_DATA": str(project / "data" / "tiny")} | environment
-    return subprocess.run(
-        [sys.executable, "-c", code + script], cwd=folder, env=settings, capture_output=True, text=True
-    )
+    return subprocess.run([sys.executable, "-c", script], cwd=folder, env=settings, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("place", [".", "notebooks", "tests"])
@@ -143,6 +151,42 @@ def test_somebody_else_s_helpers_is_not_used(project, tmp_path, code):
         (decoy / f"{name}.py").write_text("raise_if_used = True\n")
     result = run_setup(project, project / "notebooks", code, PYTHONPATH=str(tmp_path))
     assert str(project / "helpers" / "session.py") in result.stdout, result.stderr
+
+
+def test_set_up_runs_twice_in_one_kernel(project):
+    result = run_setup(project, project, "SETUP\n")
+    assert result.returncode == 0 and result.stdout.count("Data: tiny") == 2, result.stderr
+
+
+@pytest.fixture
+def content(tmp_path):
+    folder = tmp_path / "content"
+    folder.mkdir()
+    return folder
+
+
+def test_on_colab_set_up_clones_once_and_a_new_kernel_finds_the_work_done(project, content, tmp_path):
+    git, asked = tmp_path / "bin" / "git", tmp_path / "asked"
+    git.parent.mkdir()
+    git.write_text(f'#!/bin/sh\necho "$@" > {asked}; for last; do :; done; cp -r {project} "$last"\n')
+    git.chmod(0o755)
+    work = "SETUP\nfrom helpers import snapshots\n(made,) = snapshots.ensure(data_folder, ['rock'], (252,))\n"
+    work += "print('made', made, made.stat().st_mtime_ns)\n"
+    first = run_setup(project, content, work, content, PATH=f"{git.parent}:{os.environ['PATH']}", CRNN_DATA="")
+    root = content / "crnn-music-tagging"
+    assert str(root / "helpers" / "session.py") in first.stdout, first.stderr
+    assert "https://github.com/o/r" in asked.read_text().split()
+    made = re.search(rf"made {root}/data/.*", first.stdout)[0]
+    restarted = run_setup(project, content, work, content, PATH="", CRNN_DATA="")  # no git: a second clone would fail
+    assert made in restarted.stdout, restarted.stderr
+
+
+def test_on_colab_set_up_finds_the_project_on_drive(project, content):
+    drive = content / "drive" / "MyDrive"
+    drive.mkdir(parents=True)
+    (drive / "crnn-music-tagging").symlink_to(project)
+    result = run_setup(project, content, content=content, PATH="")
+    assert f"{drive}/crnn-music-tagging/helpers/session.py" in result.stdout, result.stderr
 
 
 def test_importing_helpers_loads_no_network_library(project):

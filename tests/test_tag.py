@@ -252,3 +252,12 @@ def test_the_command_runs_as_a_program(music, tmp_path):
     assert rows[0] == ["file", "tag", "score"] and len(rows) == 1 + 3 * 2
     assert [row[0] for row in rows[1::2]] == [str(music / name) for name in ("a.wav", "b.flac", "more/c.wav")]
     assert {row[1] for row in rows[1:]} < set(tags.CHOI_TOP50) and 0 < float(rows[1][2]) < 1
+
+
+def test_an_upload_is_saved_by_its_own_name_whatever_the_version_of_ipywidgets(tmp_path):
+    seven = {"../a song.wav": {"metadata": {"name": "../a song.wav", "size": 4}, "content": b"RIFF"}}
+    eight = ({"name": "../a song.wav", "size": 4, "content": memoryview(b"RIFF")},)
+    for value in (seven, eight):
+        path = tag.save_upload(value, tmp_path)
+        assert path == tmp_path / "a song.wav" and path.read_bytes() == b"RIFF"
+        path.unlink()
