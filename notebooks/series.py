@@ -33,7 +33,7 @@ root = next((folder for folder in folders if (folder / "helpers" / "session.py")
 if root is None and COLAB:
     root = places[1]
     url = "https://github.com/{repo}"
-    subprocess.run(["git", "clone", "--depth", "1", url, str(root)], check=True)
+    subprocess.run(["git", "clone", "--depth", "1", "--branch", "{ref}", url, str(root)], check=True)
 assert root, "Start Jupyter inside the project, or set CRNN_ROOT to its folder."
 sys.path.insert(0, str(root))
 for name in [name for name in sys.modules if name.split(".")[0] == "helpers"]:
@@ -101,7 +101,7 @@ def stamp(repo: str, ref: str) -> None:
         last.source = " · ".join(links)
         first.source = f"{last.source} · [![Open in Colab]({badge})]({target})"
         (setup,) = (cell for cell in notebook.cells if "setup" in cell.metadata.get("tags", []))
-        setup.source = SETUP.format(repo=repo)
+        setup.source = SETUP.format(repo=repo, ref=ref)
         nbformat.write(notebook, path)
     readme.write_text(text)
     # A fork's next stamp, and the tests, start from here.

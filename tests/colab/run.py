@@ -59,7 +59,11 @@ def become_colab(source: Path, content: Path) -> None:
     series.HERE = content  # where a kernel starts, whatever notebook it runs
     # The set-up cell clones from GitHub; git takes the copy instead.
     git = ["git", "-C", str(source), "-c", "user.name=test", "-c", "user.email=test@example.org"]
-    for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "--no-gpg-sign", "-m", "as on GitHub"]):
+    for command in (
+        ["init", "-q", "-b", series.REF],
+        ["add", "-A"],
+        ["commit", "-q", "--no-gpg-sign", "-m", "as on GitHub"],
+    ):
         subprocess.run(git + command, check=True)
     os.environ |= {
         "GIT_CONFIG_COUNT": "1",
