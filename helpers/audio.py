@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -34,6 +34,8 @@ N_FFT, HOP_LENGTH, N_MELS = 512, 256, 96
 AMIN, TOP_DB = 1e-10, 80.0
 CHROMA_N_FFT = 2048  # 0.17 s: shorter than most segments, long enough to tell semitones apart from 130 Hz up
 MP3_DELAY = 529  # samples at the file's own rate, whatever it is: what every MP3 decoder adds at the start
+MAX_VALUES = 2**30  # samples times channels that a file may ask for: 3 hours of stereo at 48 kHz, 4 GB
+LOUDEST = 1e6  # times full amplitude: far beyond any recording, but its powers can still be computed
 MARGIN = 256  # samples at 12 kHz that the resampler may look beyond the clip's ends
 ONSETS = dict(delta=0.05, wait=6)  # librosa's peak picking, set to give about as many segments as MSD songs have
 BLOCK = 256  # frames: their spectra fit into the processor's cache
@@ -53,8 +55,8 @@ def load_clip(path: Path) -> np.ndarray:
     too, libsndfile has removed both already and nothing is cut here. (In an MP3 of variable bitrate without any
     header libsndfile, and so librosa, guesses the length and may stop early.)
 
-    Raises FileNotFoundError, or ValueError if the file is empty, cannot be decoded, holds no samples, or has
-    NaN or infinite samples in the part that is read.
+    Raises FileNotFoundError, or ValueError if the file is empty, cannot be decoded, holds no samples, is said to be
+    many hours long, or has NaN, infinite or absurdly large samples in the part that is read.
     """
     samples = _read(Path(path), NUM_SAMPLES)
     return np.pad(samples, (0, NUM_SAMPLES - len(samples)))
@@ -136,9 +138,9 @@ def extract(
 
     Can be killed at any time and called again with the same arguments to go on: finished clips are kept in a
     file beside `out`, whose name ends with `.partial`, and `out` appears only when it is whole. (That takes
-    twice the space until the end.) If `out` is there already, nothing is done. Only one process at a time may
-    write the same `out`. Raises FileNotFoundError if `folder` is no folder, ValueError if no file can be read
-    or `labels` has a file twice, FileExistsError if `out` holds others.
+    twice the space until the end.) If `out` is there already, nothing is done; if another process is making it,
+    this one waits (not on Windows: there, run one at a time). Raises FileNotFoundError if `folder` is no folder,
+    ValueError if no file can be read or `labels` has a file twice, FileExistsError if `out` holds others.
     """
     if labels is not None and not labels.index.is_unique:
         raise ValueError(f"labels has several rows for {labels.index[labels.index.duplicated()][0]}; keep one.")
@@ -150,13 +152,14 @@ def extract(
     table = "" if labels is None else labels.sort_index().to_csv()
     sizes = [(folder / i).stat().st_size if (folder / i).is_file() else None for i in ids]
     inputs = zlib.crc32(json.dumps([settings, ids, sizes, table]).encode())
-    if out.exists():
-        broken = _already_done(out, inputs)
-    else:
-        record = np.dtype([("id", "S4096"), ("mel", dtype, (N_MELS, 1 + NUM_SAMPLES // HOP_LENGTH))])
-        broken = _append_missing(folder, ids, partial, record, squared_twice, num_workers)
-        _pack(partial, record, ids, out, labels, broken, settings=settings, inputs=inputs)
-    partial.unlink(missing_ok=True)
+    with nullcontext() if out.exists() else _alone(partial):
+        if out.exists():
+            broken = _already_done(out, inputs)
+        else:
+            record = np.dtype([("id", "S4096"), ("mel", dtype, (N_MELS, 1 + NUM_SAMPLES // HOP_LENGTH))])
+            broken = _append_missing(folder, ids, partial, record, squared_twice, num_workers)
+            _pack(partial, record, ids, out, labels, broken, settings=settings, inputs=inputs)
+        partial.unlink(missing_ok=True)
     return pd.DataFrame([(str(folder / i), reason) for i, reason in broken], columns=["path", "reason"])
 
 
@@ -175,18 +178,20 @@ def _read(path, limit):
         periods = max(0, (first - MARGIN) // (SR // common))
         begin = periods * (rate // common)
         end = min(length, math.ceil((first + limit + MARGIN) * rate / SR))
+        if max(limit, (end - begin) * file.channels) > MAX_VALUES:
+            raise ValueError(f"{path} is said to last {length / rate / 3600:,.1f} hours; cut it or leave it out.")
         if whole is None:
             file.seek(begin)
             part = file.read(end - begin, dtype="float32", always_2d=True)
         else:
             part = whole[begin:end]
-    if not len(part):
-        raise ValueError(f"{path} holds no samples; copy or download it again, or leave it out.")
     part = part[:, 0] if part.shape[1] == 1 else sum(part.T) / np.float32(part.shape[1])
     samples = part if rate == SR else soxr.resample(part, rate, SR, "HQ")
     samples = samples[first - periods * (SR // common) :][:limit]
-    if not np.isfinite(samples).all():
-        raise ValueError(f"{path} has NaN or infinite samples; repair it or leave it out.")
+    if not len(samples):
+        raise ValueError(f"{path} holds no samples; copy or download it again, or leave it out.")
+    if not np.abs(samples).max() < LOUDEST:  # true for NaN too
+        raise ValueError(f"{path} has NaN or infinite samples, or absurdly large ones; repair it or leave it out.")
     return samples
 
 
@@ -200,8 +205,11 @@ def _open(path) -> Iterator[soundfile.SoundFile]:
         with tempfile.TemporaryDirectory() as folder, soundfile.SoundFile(_convert(path, folder, error)) as file:
             yield file
     else:
-        with file:
-            yield file
+        try:
+            with file:
+                yield file
+        except soundfile.SoundFileError as error:
+            raise ValueError(f"{path} is damaged ({error}); copy or download it again, or leave it out.") from None
 
 
 def _convert(path, folder, error):
@@ -264,9 +272,21 @@ def _find_audio(folder):
     return sorted(path.relative_to(folder).as_posix() for path in found)
 
 
+@contextmanager
+def _alone(partial):
+    """Wait until no other process is within this, where the system can tell."""
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    with open(partial, "ab") as file, paths.naming(partial):
+        # ImportError: Windows. OSError: some network drives.
+        with suppress(ImportError, OSError):
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)  # ends with the process, however that ends
+        yield
+
+
 def _append_missing(folder, ids, partial, record, squared_twice, num_workers):
     """Append a record for each of `ids` that has none in `partial`; return [(id, reason)] for those that fail."""
-    partial.parent.mkdir(parents=True, exist_ok=True)
     with open(partial, "ab") as file:
         file.truncate(file.tell() // record.itemsize * record.itemsize)
     done = set(_records(partial, record)["id"].tolist())
@@ -315,7 +335,11 @@ def _pack(partial, record, ids, out, labels, broken, **attributes):
 
 
 def _already_done(out, inputs):
-    with h5py.File(out) as file:
-        if file.attrs.get("inputs") != inputs:
-            raise FileExistsError(f"{out} holds other clips, labels or settings; remove it to extract again.")
-        return json.loads(file["broken"][()])
+    try:
+        with h5py.File(out) as file:
+            found, broken = file.attrs.get("inputs"), json.loads(file["broken"][()])
+    except READ_ERRORS as error:
+        raise ValueError(f"{out} is damaged ({error}); remove it to extract again.") from None
+    if found != inputs:
+        raise FileExistsError(f"{out} holds other clips, labels or settings; remove it to extract again.")
+    return broken

@@ -5,9 +5,9 @@ who plays what. So the tags can be learned from audio too, and `demo_data.oracle
 with `track_id` whose `attrs["vocabulary"]` is `CHOI_TOP50`. Nothing here was ever played or sung by anybody.
 """
 
+import io
 import json
 import re
-import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -136,7 +136,7 @@ def ensure(demo: Path = paths.DEMO) -> Path:
     if folder.exists() and not paths.is_synthetic(folder) and any(folder.iterdir()):
         raise FileExistsError(f"{folder} holds files that are not demo data; move them elsewhere.")
     songs = _songs(demo, about["num_tracks"], about["seed"])
-    with tempfile.TemporaryDirectory(dir=demo, prefix=".audio-") as temporary:
+    with tempfile.TemporaryDirectory(dir=demo, prefix=".audio-") as temporary, paths.naming(folder):
         new = Path(temporary) / "new"
         new.mkdir()
         jobs = (
@@ -146,7 +146,8 @@ def ensure(demo: Path = paths.DEMO) -> Path:
         songs[["path", "artist", "tags"]].to_csv(new / "tags.csv", index=False)
         (new / paths.DEMO_MARKER).write_text(json.dumps(about) + "\n")
         if not _is_made(folder, about):  # another process may have been faster
-            shutil.rmtree(folder, ignore_errors=True)
+            if folder.exists():  # moved, not deleted: a run killed meanwhile must not leave half of it
+                folder.rename(Path(temporary) / "old")
             new.rename(folder)
     return folder
 
@@ -168,7 +169,9 @@ def _songs(demo, num_tracks, seed):
 def _record(path, style, number, seed):
     song = demo_data.draw_song(style, np.random.default_rng([seed, number]))[2]
     samples = render(style, song, np.random.default_rng([seed, number, 1]))
-    soundfile.write(path, samples, SR, subtype="PCM_16")
+    encoded = io.BytesIO()  # libsndfile would not say that the disk is full
+    soundfile.write(encoded, samples, SR, subtype="PCM_16", format="FLAC")
+    path.write_bytes(encoded.getvalue())
 
 
 def _band(style, rng):

@@ -188,7 +188,7 @@ def generate(folder: Path, num_tracks: int = 920, seed: int = 0) -> Path:
     if folder.exists() and not paths.is_synthetic(folder) and any(folder.iterdir()):
         raise FileExistsError(f"{folder} holds files that are not demo data; choose another folder.")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary, paths.naming(folder):
         root = Path(temporary) / "new"
         names = _names(num_tracks, np.random.default_rng([seed, num_tracks]))
         template = Path(temporary) / "template.h5"
@@ -205,7 +205,8 @@ def generate(folder: Path, num_tracks: int = 920, seed: int = 0) -> Path:
             "seed": seed,
         }
         (root / paths.DEMO_MARKER).write_text(json.dumps(marker | {"num_tracks": num_tracks}) + "\n")
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():  # moved, not deleted: a run killed meanwhile must not leave half of it
+            folder.rename(Path(temporary) / "old")
         root.rename(folder)
     return folder
 

@@ -96,18 +96,19 @@ def fetch(urls: list[str], path: Path | str, size: int, sha256: str | None = Non
             raise ValueError(f"{path} is not the published file (other SHA-256); delete it and run again.")
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    for url in urls:
-        try:
-            _download(url, part, size)
-            if sha256 and _sha256(part) != sha256:
-                _forget(part)
-                raise ValueError("gives a file with another SHA-256 than the published one")
-        except (*TROUBLE, ValueError) as error:
-            tried += f"  {url}: {error}\n"
-            continue
-        os.replace(part, path)
-        _forget(part)
-        return path
+    with paths.naming(part):
+        for url in urls:
+            try:
+                _download(url, part, size)
+                if sha256 and _sha256(part) != sha256:
+                    _forget(part)
+                    raise ValueError("gives a file with another SHA-256 than the published one")
+            except (*TROUBLE, ValueError) as error:
+                tried += f"  {url}: {error}\n"
+                continue
+            os.replace(part, path)
+            _forget(part)
+            return path
     raise ConnectionError(
         f"{path.name} could not be downloaded. Tried:\n{tried}Run again to resume. "
         f"If you have the file, put it at {path} and run again. {advice}"

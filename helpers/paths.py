@@ -69,12 +69,24 @@ def atomic(path: Path) -> Iterator[Path]:
     umask = os.umask(0)
     os.umask(umask)
     try:
-        yield temporary
+        with naming(path):
+            yield temporary
         # mkstemp makes private files; give the result the permissions any new file would have.
         temporary.chmod(0o666 & ~umask)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Add `path` to an OSError that names no file, as those of a full disk do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
         raise
 
 

@@ -99,13 +99,18 @@ def _axes(ax: plt.Axes | None, **options) -> tuple[plt.Figure, plt.Axes]:
     return (ax.figure, ax) if ax is not None else plt.subplots(**options)
 
 
+def _plain(name: str) -> str:
+    """Return a name of a song or a tag as it can be drawn: no TeX, nor control characters, which break an SVG file."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in name).replace("$", r"\$")
+
+
 def show_pitches(segments_pitches: np.ndarray, title: str = "", ax=None):
     """Draw one song's `segments_pitches` (num_segments, 12) as an image, time to the right."""
     fig, ax = _axes(ax, figsize=(9, 2.4))
     image = ax.imshow(
         segments_pitches.T, aspect="auto", origin="lower", cmap="magma", vmin=0, vmax=1, interpolation="nearest"
     )
-    ax.set(xlabel="segment", ylabel="pitch class", title=title, yticks=range(0, 12, 2))
+    ax.set(xlabel="segment", ylabel="pitch class", title=_plain(title), yticks=range(0, 12, 2))
     ax.set_yticklabels(["C", "D", "E", "F♯", "G♯", "A♯"])
     fig.colorbar(image, ax=ax, label="relative strength")
     return fig, ax
@@ -120,7 +125,7 @@ def show_wave(samples: np.ndarray, title: str = "", ax=None):
     """Draw samples at 12 kHz against seconds."""
     fig, ax = _axes(ax, figsize=(8, 1.8))
     ax.plot(np.arange(len(samples)) / audio.SR, samples, color=BLUE, linewidth=0.3, rasterized=True)
-    ax.set(xlabel="seconds", ylabel="amplitude", title=title)
+    ax.set(xlabel="seconds", ylabel="amplitude", title=_plain(title))
     ax.label_outer()
     return fig, ax
 
@@ -139,7 +144,7 @@ def show_mel(mel: np.ndarray, title: str = "", unit: str = "dB", ax=None):
         hertz, centres = (1000, 3000, 5000), np.linspace(0, audio.SR / 2, len(mel))
     lowest = mel.max() - audio.TOP_DB if unit == "dB" else 0
     _time_image(ax, mel, lowest, mel.max(), unit)
-    ax.set(ylabel="Hz", title=title, yticks=np.interp(hertz, centres, np.arange(len(mel))), yticklabels=hertz)
+    ax.set(ylabel="Hz", yticks=np.interp(hertz, centres, np.arange(len(mel))), yticklabels=hertz, title=_plain(title))
     return fig, ax
 
 
@@ -147,7 +152,7 @@ def show_chroma(chroma: np.ndarray, title: str = "", ax=None):
     """Draw the strength of pitch classes, (12, frames), 0 to 1, against seconds."""
     fig, ax = _axes(ax, figsize=(8, 1.8))
     _time_image(ax, chroma, 0, 1, "strength")
-    ax.set(ylabel="pitch class", title=title, yticks=range(0, 12, 3), yticklabels=["C", "D♯", "F♯", "A"])
+    ax.set(ylabel="pitch class", title=_plain(title), yticks=range(0, 12, 3), yticklabels=["C", "D♯", "F♯", "A"])
     return fig, ax
 
 
@@ -402,8 +407,8 @@ def tag_bars(scores: np.ndarray, usual: np.ndarray, vocabulary: list[str], count
     fig, ax = _axes(ax, figsize=(6.5, 0.8 + 0.27 * len(best)))
     ax.barh(rows, scores[best], color=BLUE, alpha=0.8, label="this recording")
     ax.vlines(usual[best], rows - 0.42, rows + 0.42, color=BLACK, linewidth=2, label="usual")
-    ax.set(yticks=rows, yticklabels=[vocabulary[i] for i in best], xlabel="score", ylabel="tag")
-    ax.set(title=title, xlim=(0, None))
+    ax.set(yticks=rows, yticklabels=[_plain(vocabulary[i]) for i in best], xlabel="score", ylabel="tag")
+    ax.set(title=_plain(title), xlim=(0, None))
     ax.invert_yaxis()
     ax.legend(loc="lower right", fontsize="small")
     return fig, ax
@@ -423,7 +428,11 @@ def taggram(times: np.ndarray, scores: np.ndarray, vocabulary: list[str], joints
     )  # fmt: skip
     for joint in joints:
         ax.axvline(joint, color="white", linewidth=1.5, linestyle="--")
-    ax.set(yticks=range(len(best)), yticklabels=[vocabulary[i] for i in best], xlabel="centre of the window, seconds")
+    ax.set(
+        yticks=range(len(best)),
+        yticklabels=[_plain(vocabulary[i]) for i in best],
+        xlabel="centre of the window, seconds",
+    )
     ax.set_ylabel("tag")
     fig.colorbar(image, ax=ax, label="score")
     return fig, ax
@@ -457,7 +466,7 @@ def tag_differences(table: pd.DataFrame, baseline: str = "k2c1", ax=None):
         mean, color = wide[network].mean(), NETWORK_COLORS[network]
         ax.axhline(mean, color=color, linestyle="--", linewidth=1.2, zorder=0, label=f"mean {mean:.3f}")
     ax.axhline(0.5, color="0.4", linewidth=1.2, linestyle=":", label="constant predictor")
-    names = [f"{tag} ({rank})" for group in groups for _, rank, tag in group.index]
+    names = [f"{_plain(tag)} ({rank})" for group in groups for _, rank, tag in group.index]
     ax.set_xticks(np.concatenate(places), names, rotation=60, ha="right", rotation_mode="anchor", fontsize="small")
     ax.set(xlim=(-1, start - 1), xlabel="tag (rank of its popularity)", ylabel="ROC AUC")
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
@@ -542,8 +551,8 @@ def cooccurrence(share: pd.DataFrame, ax=None):
     """
     fig, ax = _axes(ax, figsize=(8.4, 8), dpi=84)
     image = ax.imshow(share, cmap="magma_r", vmin=0, vmax=1, interpolation="nearest")
-    ax.set_xticks(range(len(share)), share.columns, rotation=90, fontsize=8)
-    ax.set_yticks(range(len(share)), share.index, fontsize=8)
+    ax.set_xticks(range(len(share)), map(_plain, share.columns), rotation=90, fontsize=8)
+    ax.set_yticks(range(len(share)), map(_plain, share.index), fontsize=8)
     for label in [*ax.get_xticklabels(), *ax.get_yticklabels()]:
         label.set_color(CATEGORY_COLORS[tags.CHOI_CATEGORIES.get(label.get_text(), "other")])
     ax.set(xlabel="also have this tag", ylabel="songs with this tag")
@@ -572,7 +581,7 @@ def tag_intervals(table: pd.DataFrame, others: list[str], ax=None):
         size = 10 if column == "oracle" else 5
         ax.plot(places, rows[column], marker, color=color, markersize=size, label=column)
     ax.axhline(0.5, color="0.4", linewidth=1.2, linestyle=":", label="constant predictor")
-    ax.set_xticks(places, rows["tag"], rotation=60, ha="right", rotation_mode="anchor", fontsize="small")
+    ax.set_xticks(places, map(_plain, rows["tag"]), rotation=60, ha="right", rotation_mode="anchor", fontsize="small")
     ax.set(xlim=(-1, len(rows)), xlabel="tag", ylabel="ROC AUC")
     ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     return fig, ax

@@ -5,8 +5,11 @@ A snapshot holds only Python's basic types and plain NumPy arrays, so it does no
 and `load` refuses every pickle that names anything else.
 """
 
+import io
 import pickle
 import platform
+import re
+import zlib
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -18,22 +21,60 @@ from helpers import joining, lastfm, msd, paths
 
 FORMAT = "crnn-music-tagging snapshot 1"
 ARRAYS = ("segments_pitches", "labels")
-# What NumPy puts into a pickle of a plain array; NumPy 1 and 2 name the same functions differently.
+
+
+def _dtype(name, *_):
+    if not (isinstance(name, str) and re.fullmatch("[biuf][1248]|O8", name)):
+        raise pickle.UnpicklingError(f"it names the dtype {str(name)[:60]}, which no snapshot needs")
+    return np.dtype(name)  # NumPy's own, which no state in a pickle can change
+
+
+# What NumPy puts into a pickle of a plain array; NumPy 1 and 2 name the same functions differently. The array's size
+# follows from the bytes that the file really holds: NumPy's `ndarray` and `_reconstruct` would take any that it claims.
+FROMBUFFER = np.ndarray([0]).__reduce_ex__(5)[0]
 ALLOWED = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("numpy.core.multiarray", "_reconstruct"): np.ndarray([0]).__reduce__()[0],
-    ("numpy._core.multiarray", "_reconstruct"): np.ndarray([0]).__reduce__()[0],
-    ("numpy.core.numeric", "_frombuffer"): np.ndarray([0]).__reduce_ex__(5)[0],
-    ("numpy._core.numeric", "_frombuffer"): np.ndarray([0]).__reduce_ex__(5)[0],
+    ("numpy", "ndarray"): None,  # an argument of _reconstruct
+    ("numpy", "dtype"): _dtype,
+    ("numpy.core.multiarray", "_reconstruct"): lambda *_: np.empty(0, np.uint8),
+    ("numpy._core.multiarray", "_reconstruct"): lambda *_: np.empty(0, np.uint8),
+    ("numpy.core.numeric", "_frombuffer"): FROMBUFFER,
+    ("numpy._core.numeric", "_frombuffer"): FROMBUFFER,
 }
 
 
-class _AllowList(pickle.Unpickler):
+class _AllowList(pickle._Unpickler):
+    """Python's unpickler that is written in Python: the one in C takes gigabytes for a memo that nine bytes ask for."""
+
+    dispatch = pickle._Unpickler.dispatch.copy()
+    for opcode in (pickle.DUP, pickle.EMPTY_SET, pickle.FROZENSET):
+        del dispatch[opcode[0]]
+
     def find_class(self, module, name):
         if (module, name) not in ALLOWED:
             raise pickle.UnpicklingError(f"it names {module}.{name}, which no snapshot needs")
-        return ALLOWED[module, name]
+        function = ALLOWED[module, name]
+        return function and (lambda *arguments: function(*arguments))  # a new one: a pickle can set attributes
+
+    def _set(self, items):
+        # A short pickle can hold a key that takes for ever to hash, or that crashes Python.
+        if not all(isinstance(key, str) for key in items[::2]):
+            raise pickle.UnpicklingError("it has a key that is no string")
+        self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
+
+    def load_setitem(self):
+        value, key = self.stack.pop(), self.stack.pop()
+        self._set([key, value])
+
+    def load_setitems(self):
+        self._set(self.pop_mark())
+
+    def load_dict(self):
+        items = self.pop_mark()
+        self.append({})
+        self._set(items)
+
+    dispatch[pickle.SETITEM[0]], dispatch[pickle.SETITEMS[0]] = load_setitem, load_setitems
+    dispatch[pickle.DICT[0]] = load_dict
 
 
 def path_of(dataset: Path, segments: int, match: str = "exact", folder: Path | None = None) -> Path:
@@ -81,8 +122,10 @@ def save(songs: pd.DataFrame, dataset: Path, report: dict | None = None, folder:
         },
     }
     path = path_of(dataset, attrs["segments"], attrs["match"], folder)
-    with paths.atomic(path) as temporary:
-        temporary.write_bytes(pickle.dumps(content, protocol=5))
+    data = pickle.dumps(content, protocol=5)
+    with paths.atomic(path) as temporary, temporary.open("wb") as file:
+        file.write(data)
+        file.write(_checksum(data))  # after its end, a pickle can hold anything
     return path
 
 
@@ -98,19 +141,45 @@ def load(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise FileNotFoundError(f"No snapshot at {path}; notebook 01_join_and_pickle makes it.")
     try:
-        with path.open("rb") as file:
-            content = _AllowList(file).load()
+        data = path.read_bytes()
+        if _checksum(memoryview(data)[:-4]) != data[-4:] and not data.endswith(pickle.STOP):  # older ones have none
+            raise ValueError("its checksum does not fit")
+        content = _AllowList(io.BytesIO(data)).load()
+        foreign = not isinstance(content, dict) or content.get("format") != FORMAT
+        songs = None if foreign else _songs(content)
     except pickle.UnpicklingError as error:
         raise pickle.UnpicklingError(f"{path} was not loaded: {error}. Make it anew with notebook 01.") from error
     except Exception as error:
-        raise ValueError(f"{path} is damaged ({error}); delete it and run notebook 01 again.") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{path} is damaged ({reason}); delete it and run notebook 01 again.") from error
+    if foreign:
         raise ValueError(f"{path} is a pickle, but not a '{FORMAT}'; make it anew with notebook 01.")
-    songs = pd.DataFrame({name: list(values) for name, values in content["columns"].items()})
-    provenance = content["provenance"]
+    return songs
+
+
+def _checksum(data) -> bytes:
+    return zlib.crc32(data).to_bytes(4, "little")
+
+
+def _songs(content):
+    """Return the table of a snapshot's content; raise ValueError, or what else its damage leads to."""
+    columns, provenance, vocabulary = content["columns"], content["provenance"], content["vocabulary"]
+    for name, kind in {"track_id": str, "title": str, "artist_name": str, "num_segments": int}.items():
+        if not (isinstance(columns[name], list) and all(isinstance(value, kind) for value in columns[name])):
+            raise ValueError(f"{name} is not a list of {kind.__name__}")
+    num_songs, segments = len(columns["track_id"]), provenance["segments"]
+    if any(len(values) != num_songs for values in columns.values()):
+        raise ValueError("its columns differ in length")
+    for name, dtype, shape in (("segments_pitches", "f4", (segments, 12)), ("labels", "u1", (len(vocabulary),))):
+        values = columns[name] if num_songs else np.zeros((0, *shape), dtype)
+        if not (isinstance(values, np.ndarray) and values.dtype == dtype and values.shape == (num_songs, *shape)):
+            raise ValueError(f"{name} is no array of {dtype} {(num_songs, *shape)}")
+        if num_songs and not (values.min() >= 0 and values.max() <= 1):  # false for NaN too
+            raise ValueError(f"{name} has values outside [0, 1]")
+    songs = pd.DataFrame({name: list(values) for name, values in columns.items()})
     songs.attrs = {
-        "vocabulary": content["vocabulary"],
-        "segments": provenance["segments"],
+        "vocabulary": vocabulary,
+        "segments": segments,
         "match": provenance["match"],
         "provenance": provenance,
     }

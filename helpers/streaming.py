@@ -26,7 +26,7 @@ class Rows:
 
     def __init__(self, files: list[Path], name: str, rows: np.ndarray | None = None):
         self.name, self.files = name, [Path(file) for file in files]
-        opened = [_open(file, name) for file in self.files]
+        opened = [_open(file, name, "ids") for file in self.files]
         self.datasets = [file[name] for file in opened]
         shapes = {data.shape[1:] for data in self.datasets}
         if len(shapes) != 1:
@@ -68,7 +68,7 @@ def labels(files: list[Path]) -> pd.DataFrame:
     """
     tables = []
     for path in files:
-        with _open(path, "labels") as file:
+        with _open(path, "labels", "ids", "tags") as file:
             tags = file["tags"].asstr()[()]
             tables.append(pd.DataFrame(file["labels"][()], file["ids"].asstr()[()], tags))
         if list(tags) != list(tables[0]):
@@ -82,7 +82,7 @@ def blocks(num_rows: int, row_bytes: int) -> Iterator[slice]:
     yield from (slice(start, min(start + step, num_rows)) for start in range(0, num_rows, step))
 
 
-def _open(path, name):
+def _open(path, name, *others):
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} is missing; extract or write it anew.")
     try:
@@ -91,4 +91,7 @@ def _open(path, name):
         raise ValueError(f"{path} is no HDF5 file that can be read ({error}); write it anew.") from None
     if name not in file:
         raise ValueError(f"{path} has no {name!r}; it holds {sorted(file)}.")
+    datasets = [file.get(each) for each in (name, *others)]
+    if not all(isinstance(data, h5py.Dataset) for data in datasets) or len(datasets[0]) != len(datasets[1]):
+        raise ValueError(f"{path} is damaged; write it anew.")
     return file

@@ -306,8 +306,11 @@ def _digest(settings: dict, *arrays: np.ndarray | streaming.Rows) -> str:
 
 def _load_or_build(run: Path, build, settings: dict, steps: int) -> tuple[keras.Model, pd.DataFrame]:
     if (run / "model.keras").exists():
-        model = keras.saving.load_model(run / "model.keras")
-        history = pd.read_csv(run / "history.csv")
+        try:
+            model = keras.saving.load_model(run / "model.keras")
+            history = pd.read_csv(run / "history.csv")
+        except Exception as error:  # a zip, JSON, HDF5 or CSV that is damaged raises any of a dozen kinds
+            raise ValueError(f"{run} is damaged ({error}); delete that folder to train again.") from error
         # The model is written after the history: a run killed between the two trains its last epoch again.
         return model, history[history["epoch"] <= int(model.optimizer.iterations) // steps]
     keras.utils.set_random_seed(settings["seed"])

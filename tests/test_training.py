@@ -185,3 +185,13 @@ def test_the_batch_shrinks_to_the_memory():
     t4 = 15 * 2**30  # bytes
     assert training.batch_that_fits(small, t4, 32) == 32 > training.batch_that_fits(large, t4, 32) > 4
     assert training.device_bytes() > 2**28
+
+
+@pytest.mark.parametrize("name", ["model.keras", "history.csv"])
+def test_a_damaged_run_is_named(name, tmp_path):
+    training.fit(BUILD, *make_data(), "run", 1, folder=tmp_path)
+    (run,) = tmp_path.iterdir()
+    content = (run / name).read_bytes()
+    (run / name).write_bytes(content[: len(content) // 2] if name == "model.keras" else b"\0")
+    with pytest.raises(ValueError, match=rf"{run.name} is damaged .* delete that folder"):
+        training.fit(BUILD, *make_data(), "run", 1, folder=tmp_path)
