@@ -309,10 +309,10 @@ def _load_or_build(run: Path, build, settings: dict, steps: int) -> tuple[keras.
         try:
             model = keras.saving.load_model(run / "model.keras")
             history = pd.read_csv(run / "history.csv")
+            # The model is written after the history: a run killed between the two trains its last epoch again.
+            return model, history[history["epoch"] <= int(model.optimizer.iterations) // steps]
         except Exception as error:  # a zip, JSON, HDF5 or CSV that is damaged raises any of a dozen kinds
-            raise ValueError(f"{run} is damaged ({error}); delete that folder to train again.") from error
-        # The model is written after the history: a run killed between the two trains its last epoch again.
-        return model, history[history["epoch"] <= int(model.optimizer.iterations) // steps]
+            raise ValueError(f"{run} is damaged ({error!r}); delete that folder to train again.") from error
     keras.utils.set_random_seed(settings["seed"])
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(settings["dtype_policy"])
