@@ -10,10 +10,14 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 COLAB_PYTHON ?= $(or $(shell for p in python3.13 ~/.pyenv/versions/3.13*/bin/python3.13; do \
 	$$p -c 'import venv, ensurepip' 2>/dev/null && echo $$p && break; done),$(PYTHON))
 
-.PHONY: figures test test-backends test-colab notebooks badges lint clean
+.PHONY: figures redraw test test-backends test-colab notebooks badges lint clean
 
 figures: $(VENV)/ready
 	$(RUN) notebooks/series.py run
+
+# Draws the papers' figures again from the tables in figures/, without training.
+redraw: $(VENV)/ready
+	$(RUN) -m helpers.plots
 
 test: $(VENV)/ready
 	$(RUN) -m ruff check .
@@ -29,9 +33,9 @@ test-backends: $(VENV)/ready
 test-colab: $(COLAB)/ready
 	NOTEBOOKS="$(NOTEBOOKS)" $(COLAB)/bin/python -Xfrozen_modules=off tests/colab/run.py
 
-# For those who change a notebook: run it all and keep the outputs.
+# For those who change a notebook: run all, or make notebooks NAMES="04 05", and keep the outputs.
 notebooks: $(VENV)/ready
-	$(RUN) notebooks/series.py run --save
+	$(RUN) notebooks/series.py run --save $(NAMES)
 
 # make badges REPO=owner/name REF=branch
 badges: $(VENV)/ready

@@ -1,7 +1,7 @@
-"""Runs the notebooks in order and keeps what they share the same: navigation, badges, the set-up cell.
+"""Runs the notebooks, two at a time, and keeps what they share the same: navigation, badges, the set-up cell.
 
-python notebooks/series.py run            run all on the data at hand, write figures/ (what `make figures` does)
-python notebooks/series.py run --save     the same, and keep the outputs in the notebooks
+python notebooks/series.py run                 run all on the data at hand, write figures/ (what `make figures` does)
+python notebooks/series.py run --save 04 05    run these two and keep the outputs in the notebooks
 python notebooks/series.py stamp --repo owner/name --ref branch     write navigation, badges, set-up cells
 """
 
@@ -15,66 +15,97 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, DeadKernelError
 
 HERE = Path(__file__).resolve().parent
 SETUP = """\
-# Finds the project from wherever Jupyter was started, and makes sure that `helpers` is this project's own.
+# Finds the project, on Colab a clone of it or one on Drive, and refuses another package that is called `helpers`.
 import os
-import subprocess
 import sys
-from pathlib import Path
 
-COLAB = Path("/content").is_dir()
-places = [Path(os.environ.get("CRNN_ROOT", ".")).resolve()]
-places += [Path("/content/crnn-music-tagging"), Path("/content/drive/MyDrive/crnn-music-tagging")] if COLAB else []
-folders = [folder for place in places for folder in (place, *place.parents)]
-root = next((folder for folder in folders if (folder / "helpers" / "session.py").is_file()), None)
-if root is None and COLAB:
-    root = places[1]
-    url = "https://github.com/{repo}"
-    subprocess.run(["git", "clone", "--depth", "1", "--branch", "{ref}", url, str(root)], check=True)
-assert root, "Start Jupyter inside the project, or set CRNN_ROOT to its folder."
-sys.path.insert(0, str(root))
-for name in [name for name in sys.modules if name.split(".")[0] == "helpers"]:
-    del sys.modules[name]  # somebody else's package of that name, or an older state of ours
-from helpers import session
+if os.path.isdir("/content"):  # on Colab; git leaves a clone that is there as it is
+    os.system("git -C /content clone -q --depth 1 -b {ref} https://github.com/{repo}")
+places = (os.environ.get("CRNN_ROOT", "."), "..", "{folder}", "drive/MyDrive/{folder}")
+root = next((os.path.abspath(place) for place in places if os.path.isfile(f"{{place}}/helpers/session.py")), "")
+sys.path[:0] = [root, f"{{root}}/notebooks"]
+from helpers import session  # not found? Start Jupyter inside the project, or set CRNN_ROOT to its folder
 
-assert Path(session.__file__).parent == root / "helpers", f"wrong helpers: {{session.__file__}}"
+assert os.path.samefile(session.__file__, f"{{root}}/helpers/session.py"), f"wrong helpers: {{session.__file__}}"
 data_folder = session.start(seed=0)"""
 REPO, REF = "crnn-music-tagging/crnn-music-tagging", "main"
+# Which notebooks use what another one has made, in the order in which they start if they can: longest chains first.
+AFTER = {
+    "00": [],  # makes the demo set
+    "01": ["00"],  # makes the snapshots of 04, 05, 06, 08 and 09
+    "02": ["00"],  # makes the recordings of 06, 07 and 09, and their features
+    "04": ["01"],  # trains networks that 05, 08 and 09 use
+    "06": ["01", "02"],  # trains networks that 07 uses
+    "07": ["06"],
+    "08": ["04"],
+    "05": ["04"],
+    "10": ["00"],
+    "03": ["00"],
+    "09": ["02", "04"],
+}
+SIDE_BY_SIDE = 2
 
 
-def notebooks() -> list[Path]:
-    """Return the numbered notebooks in order."""
-    return sorted(HERE.glob("[0-9][0-9]_*.ipynb"))
+def notebooks(names: list[str] = ()) -> list[Path]:
+    """Return the numbered notebooks in order, or those whose file names begin with one of `names`."""
+    found = {name: sorted(HERE.glob(f"{name}*.ipynb")) for name in names or ["[0-9][0-9]_"]}
+    if unknown := [name for name, paths in found.items() if not paths]:
+        raise SystemExit(f"No notebook in {HERE} begins with {' or '.join(unknown)}.")
+    return sorted({path for paths in found.values() for path in paths})
 
 
-def run(save: bool) -> None:
-    """Execute every notebook in a fresh kernel, one line each; stop with the failing cell's error."""
-    start = time.perf_counter()
-    for path in notebooks():
-        seconds = execute(path, save)
-        print(f"{path.name:32} {seconds:6.0f} s", flush=True)
+def run(names: list[str], save: bool) -> None:
+    """Execute notebooks, each in a process of its own, one line each; if one fails, stop the others and exit with 1."""
+    start, chosen = time.perf_counter(), notebooks(names)
+    waiting = sorted(chosen, key=lambda path: list(AFTER).index(path.name[:2]))
+    running: dict[Path, subprocess.Popen] = {}
+    try:
+        while waiting or running:
+            busy = {path.name[:2] for path in [*waiting, *running]}
+            ready = [path for path in waiting if not busy & set(AFTER[path.name[:2]])]
+            for path in ready[: SIDE_BY_SIDE - len(running)]:
+                waiting.remove(path)
+                command = [sys.executable, __file__, "one", path.name, *["--save"] * save]
+                running[path] = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            time.sleep(0.1)
+            for path in [path for path, process in running.items() if process.poll() is not None]:
+                process = running.pop(path)
+                output, errors = process.communicate()
+                if process.returncode:
+                    raise SystemExit(errors or f"{path.name}: its process was ended ({process.returncode}).")
+                print(output, end="", flush=True)
+    finally:
+        for process in running.values():
+            process.terminate()
+        for process in running.values():
+            process.communicate()
     count = len(list((HERE.parent / "figures").rglob("*.png")))
     minutes = (time.perf_counter() - start) / 60
-    print(f"Ran {len(notebooks())} notebooks in {minutes:.1f} minutes; figures/ holds {count} figures as PNG and SVG.")
+    print(f"Ran {len(chosen)} notebooks in {minutes:.1f} minutes; figures/ holds {count} figures as PNG and SVG.")
 
 
 def execute(path: Path, save: bool = False) -> float:
-    """Execute one notebook in a fresh kernel and return the seconds it took; `save` keeps its outputs."""
+    """Execute one notebook in a fresh kernel and return the seconds it took; `save` keeps its outputs.
+
+    Raises RuntimeError with the failing cell and its error.
+    """
     notebook = nbformat.read(path, as_version=4)
-    # A progress bar is for a person who watches; in a stored output it is noise.
-    os.environ["TQDM_DISABLE"] = "1"
-    os.environ["CRNN_NOTEBOOK"] = path.stem  # for the manifest of the figures
+    # A progress bar is for a person who watches. The name is for the manifest of the figures.
+    environment = os.environ | {"TQDM_DISABLE": "1", "CRNN_NOTEBOOK": path.stem}
+    if data := os.environ.get("CRNN_DATA"):  # the kernel starts in another folder
+        environment["CRNN_DATA"] = os.path.abspath(os.path.expanduser(data))
     start = time.perf_counter()
     client = NotebookClient(notebook, timeout=7200, resources={"metadata": {"path": str(HERE)}})
     try:
         # What a cell prints is in the notebook; what the kernel itself says (TensorFlow's greeting) helps nobody.
-        client.execute(stderr=subprocess.DEVNULL)
-    except CellExecutionError as error:
+        client.execute(stderr=subprocess.DEVNULL, env=environment)
+    except (CellExecutionError, DeadKernelError, TimeoutError) as error:
         plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # the kernel's traceback is coloured
-        raise SystemExit(f"{path.name} failed:\n{plain}") from None
+        raise RuntimeError(f"{path.name} failed:\n{plain}") from None
     seconds = time.perf_counter() - start
     if save:
         for cell in notebook.cells:
@@ -83,6 +114,20 @@ def execute(path: Path, save: bool = False) -> float:
                 cell.outputs = [output for output in cell.outputs if "absl::" not in output.get("text", "")]
         nbformat.write(notebook, path)
     return seconds
+
+
+def one(name: str, save: bool) -> None:
+    """Execute one notebook and print its line, or its error."""
+    try:
+        seconds = execute(HERE / name, save)
+    except RuntimeError as error:
+        raise SystemExit(str(error)) from None
+    print(f"{name:32} {seconds:6.0f} s")
+
+
+def setup_cell(repo: str, ref: str) -> str:
+    """Return the set-up cell of all notebooks: on Colab it clones branch or tag `ref` of `repo`, "owner/name"."""
+    return SETUP.format(repo=repo, ref=ref, folder=repo.split("/")[-1])
 
 
 def stamp(repo: str, ref: str) -> None:
@@ -101,7 +146,7 @@ def stamp(repo: str, ref: str) -> None:
         last.source = " · ".join(links)
         first.source = f"{last.source} · [![Open in Colab]({badge})]({target})"
         (setup,) = (cell for cell in notebook.cells if "setup" in cell.metadata.get("tags", []))
-        setup.source = SETUP.format(repo=repo, ref=ref)
+        setup.source = setup_cell(repo, ref)
         nbformat.write(notebook, path)
     readme.write_text(text)
     # A fork's next stamp, and the tests, start from here.
@@ -113,16 +158,19 @@ def stamp(repo: str, ref: str) -> None:
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["run", "stamp"])
+    parser.add_argument("action", choices=["run", "one", "stamp"], help="one: a notebook in this process, as run does")
+    parser.add_argument("names", nargs="*", help="beginnings of file names, such as 04; none means all")
     parser.add_argument("--save", action="store_true", help="keep the outputs in the notebooks")
     parser.add_argument("--repo", default=REPO, help="GitHub owner/name for the badges")
     parser.add_argument("--ref", default=REF, help="branch or tag for the badges")
     options = parser.parse_args()
     if options.action == "run":
-        run(options.save)
+        run(options.names, options.save)
+    elif options.action == "one":
+        one(*options.names, options.save)
     else:
         stamp(options.repo, options.ref)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import roc_auc_score
 
 from helpers import joining, metrics, tag
 
@@ -17,8 +18,6 @@ def start_here_1(labels: np.ndarray) -> dict[str, float]:
     `labels` is (num_songs, num_tags) of 0 and 1. Returns `flattened` (ROC AUC of all song-tag cells together)
     and `macro` (mean of the tags' ROC AUCs), over the tags that some but not all songs carry.
     """
-    from sklearn.metrics import roc_auc_score
-
     share = labels.mean(axis=0)
     labels = labels[:, (share > 0) & (share < 1)]
     constant = np.tile(labels.mean(axis=0), (len(labels), 1))
