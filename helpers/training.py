@@ -1,167 +1,268 @@
-"""Training: one `fit` that measures held-out songs at every epoch, records where it came from, and resumes."""
+"""Training with Keras's own `fit`: a callback scores, records, resumes and stops early; the settings of the series."""
 
 import functools
-import hashlib
+import inspect
 import json
 import os
 import platform
-import shutil
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+import types
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import joblib
 import keras
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from helpers import metrics, models, paths, streaming
-from helpers.splits import last as split_last  # noqa: F401
+
+# Arguments of `fit` by preset. "paper": Mason 2020, "Initial training"; Choi et al. 2017, section 3, gives the
+# patience, the rest is ours. The demo set is small: smaller batches and larger steps make more of it.
+MASON_PAPER = {"num_epochs": 50, "batch_size": 10, "learning_rate": 1e-3, "momentum": 0.99}
+MASON_SETTINGS = {
+    "test": {"small": {"num_epochs": 2, "momentum": 0.9}, "large": {"num_epochs": 1, "momentum": 0.9}},
+    "demo": {
+        "small": {"num_epochs": 40, "batch_size": 5, "learning_rate": 4e-3, "momentum": 0.9},
+        "large": {"num_epochs": 25, "batch_size": 5, "learning_rate": 2e-3, "momentum": 0.9, "dtype_policy": "fast"},
+    },
+    "paper": {"small": MASON_PAPER, "large": MASON_PAPER},
+}
+CHOI_SETTINGS = {
+    "test": {"num_epochs": 1, "batch_size": 8, "momentum": 0.9, "patience": 1},
+    "demo": {"num_epochs": 100, "batch_size": 8, "learning_rate": 2e-3, "momentum": 0.9, "patience": 5},
+    "paper": {"num_epochs": 100, "batch_size": 32, "learning_rate": 1e-3, "momentum": 0.99, "patience": 1},
+}
 
 
-def fast_dtype_policy() -> str:
-    """Return "mixed_bfloat16" where the CPU computes bfloat16 natively (it helps the large network), else "float32"."""
-    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    native = "avx512_bf16" in flags or "amx_bf16" in flags
-    return "mixed_bfloat16" if native and not has_gpu() else "float32"
+class Run(keras.callbacks.Callback):
+    """A run of a compiled model: `model.fit(run.batches, epochs=, initial_epoch=run.epochs_done, callbacks=[run])`.
 
+    `train` and `held_out` are (x, y): float32 inputs (n, ...), or `streaming.Rows`, and 0/1 labels (n, num_tags).
+    `history` has one row an epoch and side, scored in inference mode: `epoch` (from 1), `split` ("train", "held_out"),
+    `loss`, `streaming_auc` (Keras's AUC, as Mason plots it; "train" has these two as they were while training, with
+    dropout on), `macro_auc`, `average_precision`, `num_tags` with both classes, `num_songs`, `seconds` of training, and
+    `constant_auc`: Keras's AUC if every song gets the tags' shares in training. With `patience` training ends when the
+    held-out macro AUC has not risen for so many epochs, and the model gets the weights of the best one (Choi et al.
+    2017, section 3). `augment(x, rng)` changes each batch of inputs.
 
-def has_gpu() -> bool:
-    """Return True if Keras's backend sees a GPU."""
-    if keras.backend.backend() == "torch":  # for which Keras lists no devices
-        import torch
-
-        return torch.cuda.is_available()
-    try:
-        return bool(keras.distribution.list_devices("gpu"))
-    except RuntimeError:  # JAX without one
-        return False
-
-
-def use_all_devices() -> int:
-    """Let Keras share every batch among all GPUs (`keras.distribution.DataParallel`); return their number.
-
-    Call it before a network is built. Keras distributes on the JAX backend only; with others one GPU is used.
+    `results/<name>-<hash of network, settings, data, tags>/` has `history.csv`, `run.json`, `model.keras` and
+    `best.keras`. A killed run goes on from its last whole epoch to the same end; a finished one is loaded.
+    Raises ValueError for inputs and labels that do not fit, and for a damaged folder.
     """
-    if keras.backend.backend() != "jax" or len(devices := keras.distribution.list_devices()) == 1:
-        return 1
-    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
-    return len(devices)
 
+    def __init__(self, name, model, train, held_out, num_epochs, batch_size=10, seed=0, patience=None, augment=None,
+                 provenance=None, tags=None, folder=None):  # fmt: skip
+        super().__init__()
+        self.sides, self.num_epochs, self.patience = {"train": train, "held_out": held_out}, int(num_epochs), patience
+        for side, (x, y) in self.sides.items():
+            if not len(x) or np.shape(y) != (len(x), model.output_shape[-1]) or not np.isin(y, (0, 1)).all():
+                shape = f"{len(x)} inputs, labels {np.shape(y)}, {model.output_shape[-1]} outputs"
+                raise ValueError(f"{name}, {side}: {shape}; give some inputs, each with a 0 or 1 for every output.")
+        self.batches = _Batches(*train, int(batch_size), int(seed), augment)
+        shares = np.mean(train[1], axis=0)
+        self.constant = {side: evaluate(y, np.tile(shares, (len(y), 1))) for side, (_, y) in self.sides.items()}
+        settings = {"num_epochs": self.num_epochs, "batch_size": int(batch_size), "seed": int(seed)}
+        settings |= {"patience": patience and int(patience), "backend": keras.backend.backend()}
+        network = json.loads(model.to_json())
+        network["compile_config"].pop("jit_compile", None)  # a GPU's run is found again without one
+        # Sums to two digits tell initial weights apart, but not the last bits in which machines differ.
+        start = [round(float(np.sum(weights, dtype=float)), 2) for weights in model.get_weights()]
+        tags = None if tags is None else [str(tag) for tag in tags]
+        data = [_hash(each) for each in (*train, *held_out, _identity(augment))]
+        digest = joblib.hash(json.dumps([_numbered(network, {}), settings, start, tags, data]))[:8]
+        self.folder = Path(folder or paths.RESULTS) / f"{name}-{digest}"
+        settings |= {"augment": augment and getattr(augment, "__name__", repr(augment)), **network["compile_config"]}
+        self.record = {"settings": settings, "data": provenance or {}, "tags": tags, "parameters": model.count_params()}
+        # Without Adam's variables there is nowhere to load them to; and TensorFlow would trace its first step twice.
+        model.optimizer.build(model.trainable_variables)
+        self.history = pd.DataFrame()
+        self._load(model)
 
-def _num_shares() -> int:
-    """Return among how many devices a batch is shared; its size must be a multiple of that."""
-    distribution = keras.distribution.distribution()
-    return distribution.device_mesh.devices.size if distribution else 1
+    @property
+    def epochs_done(self) -> int:
+        """The epoch to go on from, counted from 0: `num_epochs` too where `patience` has ended the run."""
+        stopped = self.patience and self._epochs_since_best() >= self.patience
+        return self.num_epochs if stopped else len(self.history) // 2
 
+    def _epochs_since_best(self):
+        if self.history.empty:
+            return 0
+        aucs = self.history["macro_auc"][self.history["split"] == "held_out"].fillna(-1)  # undefined is never the best
+        return len(aucs) - 1 - int(aucs.argmax())
 
-def fit(
-    build: Callable[[], keras.Model],
-    train: tuple[np.ndarray | streaming.Rows, np.ndarray],
-    held_out: tuple[np.ndarray | streaming.Rows, np.ndarray],
-    name: str,
-    num_epochs: int,
-    batch_size: int = 10,
-    learning_rate: float = 1e-3,
-    seed: int = 0,
-    dtype_policy: str = "float32",
-    patience: int | None = None,
-    weight_decay: float = 0.0,
-    label_smoothing: float = 0.0,
-    augment: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None,
-    provenance: dict | None = None,
-    folder: Path | None = None,
-) -> tuple[keras.Model, pd.DataFrame]:
-    """Train with Adam and binary cross-entropy; return the model and its history (Mason 2020, section "Results").
+    def on_train_begin(self, logs=None):
+        self._load(self.model)  # in place of what an interrupted epoch left
+        if self.history.empty and int(self.model.optimizer.iterations):
+            raise ValueError(f"{self.folder.name}: the network is trained already; build and compile it anew.")
+        total, done = (epochs * len(self.batches) for epochs in (self.num_epochs, self.epochs_done))
+        self.bar = tqdm(desc=self.folder.name, total=total, initial=done, unit="batch", leave=False)
 
-    `train` and `held_out` are (x, y): float32 inputs (n, ...) and 0/1 labels (n, num_tags). Inputs that are
-    `streaming.Rows` stay on the disk: a batch is read while the one before trains. `build` makes the network that
-    `name` stands for. `provenance` (of a snapshot: `songs.attrs["provenance"]`) is recorded.
-    With `patience` training stops when the held-out macro AUC has not risen for so many epochs, and the model is
-    that of the best epoch (Choi et al. 2017, section 3: one epoch); without, that of the last epoch.
+    def on_epoch_begin(self, epoch, logs=None):
+        if not epoch == self.epochs_done < self.num_epochs:
+            raise ValueError(f"Call fit with epochs={self.num_epochs} and initial_epoch=run.epochs_done.")
+        self.batches.begin(epoch)
+        states = [variable for variable in self.model.variables if variable.path.endswith("seed_generator_state")]
+        for i, state in enumerate(states):  # of dropout; Keras does not save them
+            state.assign(np.random.SeedSequence([self.batches.seed, epoch, i]).generate_state(2))
+        self.began = time.perf_counter()
 
-    The history is tidy, one row an epoch and split ("train", "held_out"), in order: `epoch` (from 1), `split`,
-    `loss`, `streaming_auc` (`keras.metrics.AUC` as Mason plots it: all song-tag cells together, 200 thresholds,
-    and while training with dropout on), `macro_auc`, `average_precision` (inference mode), `num_tags` that had
-    both classes, and `seconds` of training.
+    def on_train_batch_end(self, batch, logs=None):
+        self.bar.update()
 
-    Against memorising: `weight_decay` of Adam, `label_smoothing` of the loss, `augment(x, rng)`, which returns
-    changed training inputs for each epoch, such as `transpose`.
+    def on_epoch_end(self, epoch, logs=None):
+        seconds = time.perf_counter() - self.began
+        rows = []
+        for side, (x, y) in self.sides.items():
+            row = {"epoch": epoch + 1, "split": side, **evaluate(y, predict(self.model, x)), "seconds": seconds}
+            rows.append(row | {"constant_auc": self.constant[side]["streaming_auc"]})
+        rows[0] |= {name: float(logs[name]) for name in ("loss", "streaming_auc") if name in logs}
+        self.history = pd.concat([self.history, pd.DataFrame(rows)], ignore_index=True)
+        self.bar.set_postfix(held_out_macro_auc=f"{rows[1]['macro_auc']:.3f}", seconds_per_epoch=f"{seconds:.0f}")
+        self._save()
+        self.model.stop_training = self.epochs_done == self.num_epochs
 
-    The run lives in `results/<name>-<digest of settings and data>/`: `history.csv`, `run.json`, `model.keras`
-    and, with `patience`, `best.keras`. A run killed half-way goes on from its last whole epoch to the same end;
-    a finished one is loaded.
-    """
-    shares = _num_shares()
-    batch_size = -(-batch_size // shares) * shares
-    settings = {
-        "num_epochs": num_epochs,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "seed": seed,
-        "dtype_policy": dtype_policy,
-        "patience": patience,
-        "weight_decay": weight_decay,
-        "label_smoothing": label_smoothing,
-        "augment": augment.__name__ if augment else None,
-        "backend": keras.backend.backend(),
-    }
-    run = Path(folder or paths.RESULTS) / f"{name}-{_digest(settings, *train, *held_out)}"
-    num_rows = len(train[0]) // shares * shares  # of each epoch; the few left out are others each time
-    steps = -(-num_rows // batch_size)  # rounded up: the last batch may be smaller
-    model, history = _load_or_build(run, build, settings, steps)
-    done = len(history) // 2
-    with tqdm(total=num_epochs * steps, initial=done * steps, desc=name, unit="batch", leave=False) as bar:
-        progress = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_, **__: bar.update())
-        for epoch in range(done, num_epochs):
-            if patience and _epochs_since_best(history) >= patience:
-                break
-            # The order depends on seed and epoch alone, so a resumed run sees what an unbroken one would.
-            rng = np.random.default_rng([seed, epoch])
-            order = rng.permutation(len(train[0]))[:num_rows]
-            data = _arrays_or_batches(train, order, batch_size, augment, rng)
-            _seed_dropout(model, seed, epoch)
-            start = time.perf_counter()
-            log = model.fit(**data, shuffle=False, verbose=0, callbacks=[progress]).history
-            seconds = time.perf_counter() - start
-            rows = [
-                {"epoch": epoch + 1, "split": split, **evaluate(y, predict(model, x)), "seconds": seconds}
-                for split, (x, y) in {"train": train, "held_out": held_out}.items()
-            ]
-            rows[0] |= {"loss": log["loss"][0], "streaming_auc": log["streaming_auc"][0]}
-            history = pd.concat([history, pd.DataFrame(rows)], ignore_index=True)
-            bar.set_postfix(held_out_macro_auc=f"{rows[1]['macro_auc']:.3f}", seconds_per_epoch=f"{seconds:.0f}")
-            _save(run, model, history, settings, provenance)
-    return (keras.saving.load_model(run / "best.keras") if patience else model), history
+    def on_train_end(self, logs=None):
+        self.bar.close()
+        if self.patience:
+            self.model.load_weights(self.folder / "best.keras")
 
+    def _load(self, model):
+        if not (self.folder / "model.keras").exists():
+            return
+        try:
+            model.load_weights(self.folder / "model.keras")
+            history = pd.read_csv(self.folder / "history.csv", float_precision="round_trip")
+            # The model is written last: a run killed before that trains its last epoch again.
+            self.history = history[history["epoch"] <= int(model.optimizer.iterations) // len(self.batches)]
+        except Exception as error:  # a damaged zip, HDF5 or CSV file raises any of a dozen kinds
+            raise ValueError(f"{self.folder} is damaged ({error!r}); delete that folder to train again.") from error
 
-def _arrays_or_batches(train, order, batch_size, augment, rng) -> dict:
-    """Return what Keras's `fit` takes for one epoch: the inputs in that order, or a reader of them."""
-    x, y = train
-    if isinstance(x, streaming.Rows):
-        return {"x": _Batches(x, y, order, batch_size, augment, rng)}
-    inputs = augment(x[order], rng) if augment else x[order]
-    return {"x": inputs, "y": y[order], "batch_size": batch_size}
+    def _save(self):
+        """Write the history, what the run was, and the model: each whole or not at all."""
+        modules = ("keras", "numpy", keras.backend.backend())
+        self.record["versions"] = {name: sys.modules[name].__version__ for name in modules}
+        self.record |= {"hardware": hardware(), "seconds": round(float(self.history["seconds"].sum() / 2), 1)}
+        self.record["date"] = datetime.now(UTC).isoformat(timespec="seconds")
+        with paths.atomic(self.folder / "history.csv") as temporary:
+            self.history.to_csv(temporary, index=False)
+        with paths.atomic(self.folder / "run.json") as temporary:
+            temporary.write_text(json.dumps(self.record, indent=2) + "\n")
+        best = ["best.keras"] if self.patience and self._epochs_since_best() == 0 else []
+        for name in [*best, "model.keras"]:
+            with paths.atomic(self.folder / name) as temporary:
+                self.model.save(temporary)
 
 
 class _Batches(keras.utils.PyDataset):
-    """Batches of Rows in a given order; Keras reads them ahead in a thread."""
+    """Batches of (x, y), in an order that depends on seed and epoch alone; Keras reads ahead in a thread."""
 
-    def __init__(self, x, y, order, batch_size, augment, rng):
-        super().__init__(workers=1, max_queue_size=4)
-        self.x, self.y, self.order, self.batch_size, self.augment = x, y, order, batch_size, augment
-        self.seed = rng.integers(2**63)
+    def __init__(self, x, y, batch_size, seed, augment):
+        super().__init__()
+        self.x, self.y, self.batch_size, self.seed, self.augment = x, np.float32(y), batch_size, seed, augment
+        self.begin(0)
+
+    def begin(self, epoch):
+        """Shuffle. `Run` calls it: Keras does not tell a data set which epoch it is."""
+        self.epoch, self.order = epoch, np.random.default_rng([self.seed, epoch]).permutation(len(self.x))
 
     def __len__(self):
-        return -(-len(self.order) // self.batch_size)
+        return -(-len(self.x) // self.batch_size)
 
     def __getitem__(self, i):
         rows = self.order[i * self.batch_size : (i + 1) * self.batch_size]
         x = self.x[rows]
-        return self.augment(x, np.random.default_rng([self.seed, i])) if self.augment else x, self.y[rows]
+        if self.augment:
+            x = self.augment(x, np.random.default_rng([self.seed, self.epoch, i]))
+        return np.asarray(x, np.float32), self.y[rows]
+
+
+def _hash(data) -> str:
+    data = data.fingerprint() if isinstance(data, streaming.Rows) else data
+    return joblib.hash(np.ascontiguousarray(data, np.float32) if isinstance(data, np.ndarray) else data)
+
+
+def _numbered(config, numbers):
+    """Return a Keras config with names as numbers in order: `dense_1`, `dense_2` depend on what was built before."""
+    match config:
+        case dict():
+            if "name" in config and len(config) > 1:  # a dtype policy's config is its name alone
+                config = config | {"name": numbers.setdefault(config["name"], len(numbers))}
+            return {key: _numbered(value, numbers) for key, value in config.items()}
+        case [str(name), int(), int()]:  # an output of a layer
+            return [numbers.setdefault(name, len(numbers)), *config[1:]]
+        case list():
+            return [_numbered(value, numbers) for value in config]
+    return config
+
+
+def _identity(value):
+    """Return what tells functions apart: code, constants, defaults, closure, globals, arguments of a partial one."""
+    if isinstance(value, functools.partial):
+        value = [value.func, value.args, value.keywords]
+    elif isinstance(value, types.FunctionType):
+        used = inspect.getclosurevars(value)
+        known = {name: each for name, each in used.globals.items() if isinstance(each, (int, float, str, np.ndarray))}
+        value = [value.__code__, value.__defaults__, value.__kwdefaults__, used.nonlocals, known]
+    elif isinstance(value, types.CodeType):
+        value = [value.co_code, value.co_names, value.co_consts]
+    return [_identity(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+def fit(
+    build, train, held_out, name, num_epochs, batch_size=10, learning_rate=1e-3, momentum=0.99, seed=0,
+    dtype_policy="float32", patience=None, weight_decay=0.0, label_smoothing=0.0, augment=None, provenance=None,
+    tags=None, folder=None,
+) -> tuple[keras.Model, pd.DataFrame]:  # fmt: skip
+    """Build a network, compile it with Adam and binary cross-entropy, fit it; return it and `Run`'s history.
+
+    `build()` makes the network; `momentum` is that of its norms, `weight_decay` Adam's, `label_smoothing` the loss's;
+    "fast" as `dtype_policy` is `fast_dtype_policy`. All others are arguments of `Run` (Mason 2020, section "Results").
+    """
+    keras.utils.set_random_seed(int(seed))
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(fast_dtype_policy() if dtype_policy == "fast" else dtype_policy)
+    try:
+        model = build()
+    finally:
+        keras.config.set_dtype_policy(before)
+    for layer in model.layers:
+        if hasattr(layer, "momentum"):
+            layer.momentum = float(momentum)
+    _compile(model, learning_rate, weight_decay, label_smoothing)
+    run = Run(name, model, train, held_out, num_epochs, batch_size, seed, patience, augment, provenance, tags, folder)
+    model.fit(run.batches, epochs=run.num_epochs, initial_epoch=run.epochs_done, callbacks=[run], verbose=0)
+    return model, run.history
+
+
+def _compile(model, learning_rate=1e-3, weight_decay=0.0, label_smoothing=0.0):
+    adam = keras.optimizers.Adam(float(learning_rate), weight_decay=float(weight_decay) or None)
+    smooth = keras.losses.BinaryCrossentropy(label_smoothing=float(label_smoothing))
+    loss = smooth if label_smoothing else "binary_crossentropy"  # as a reader writes it: the same run
+    model.compile(adam, loss, metrics=[keras.metrics.AUC(name="streaming_auc")])
+
+
+def fit_mason(size: str, segments: int, train: tuple, held_out: tuple, provenance: dict, **changes):
+    """Train Mason's "small" or "large" network with `MASON_SETTINGS`, or `changes` of them; return what `fit` returns.
+
+    Notebooks that ask for the same run get the same finished run.
+    """
+    settings = {"name": f"{provenance['dataset']}/{size}-{segments}", **MASON_SETTINGS[paths.preset()][size], **changes}
+    build = functools.partial(models.mason_crnn, size, segments, train[1].shape[1])
+    return fit(build, train, held_out, provenance=provenance, **settings)
+
+
+def fit_choi(network: str, budget: str, parts: dict, provenance: dict, **changes):
+    """Train one of Choi's networks with `CHOI_SETTINGS`, or `changes` of them; return what `fit` returns.
+
+    `parts` gives (x, y) of "train" and "valid": float32 (clips, 96, 1366, 1) and labels (clips, num_tags).
+    """
+    settings = {"name": f"{provenance['dataset']}/{network}-{budget}", **CHOI_SETTINGS[paths.preset()], **changes}
+    build = functools.partial(models.choi_network, network, budget, parts["train"][1].shape[1])
+    return fit(build, parts["train"], parts["valid"], provenance=provenance, **settings)
 
 
 def transpose(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -170,214 +271,70 @@ def transpose(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.take_along_axis(x, turned[:, :, None, None], axis=1)
 
 
-# `fit`'s settings for Mason's networks, by preset and size; "paper" is "Initial training", at batches of ten. The demo
-# set is a tenth of the paper's: it takes smaller batches and larger steps to learn something in a few epochs.
-MASON_SETTINGS = {
-    "test": {"small": {"num_epochs": 2}, "large": {"num_epochs": 1}},
-    "demo": {
-        "small": {"num_epochs": 10, "batch_size": 5, "learning_rate": 4e-3},
-        "large": {"num_epochs": 3, "batch_size": 4, "learning_rate": 2e-3, "dtype_policy": "fast"},
-    },
-    "paper": {"small": {"num_epochs": 50}, "large": {"num_epochs": 50}},
-}
-
-
-def fit_mason(size: str, segments: int, train: tuple, held_out: tuple, provenance: dict, **changes):
-    """Train Mason's "small" or "large" network as the series does by default; return what `fit` returns.
-
-    `changes` replace or add arguments of `fit`. Notebooks that ask for the same run get the same finished run.
-    """
-    settings = {"name": f"{provenance['dataset']}/{size}-{segments}", **MASON_SETTINGS[paths.preset()][size], **changes}
-    if settings.get("dtype_policy") == "fast":
-        settings["dtype_policy"] = fast_dtype_policy()
-    build = functools.partial(models.mason_crnn, size, segments, train[1].shape[1])
-    return fit(build, train, held_out, provenance=provenance, **settings)
-
-
-# `fit`'s settings for Choi's networks, by preset. The paper (section 3) gives the patience; the rest is ours.
-CHOI_SETTINGS = {
-    "test": {"num_epochs": 1, "batch_size": 8, "patience": 1},
-    "demo": {"num_epochs": 3, "batch_size": 4, "learning_rate": 1e-2, "patience": 2},
-    "paper": {"num_epochs": 100, "batch_size": 32, "patience": 1},
-}
-
-
-def fit_choi(network: str, budget: str, parts: dict, provenance: dict) -> tuple[keras.Model, pd.DataFrame]:
-    """Train one of Choi's networks by the one protocol of the series, stopped early; return what `fit` returns.
-
-    `parts` gives (x, y) of "train" and "valid": float32 (clips, 96, 1366, 1) and labels (clips, num_tags).
-    Notebooks that ask for the same network get the same finished run.
-    """
-
-    def build():
-        model = models.choi_network(network, budget, parts["train"][1].shape[1])
-        for layer in model.layers:
-            if paths.preset() != "paper" and hasattr(layer, "momentum"):
-                layer.momentum = 0.9  # with Keras's 0.99 the averages of the norms lag behind in so few steps
-        return model
-
-    name = f"{provenance['dataset']}/{network}-{budget}"
-    settings = dict(CHOI_SETTINGS[paths.preset()])
-    settings["batch_size"] = batch_that_fits(build(), 0.75 * device_bytes(), settings["batch_size"])
-    return fit(build, parts["train"], parts["valid"], name=name, provenance=provenance, **settings)
-
-
-def batch_that_fits(model: keras.Model, num_bytes: float, at_most: int) -> int:
-    """Return the largest batch, up to `at_most`, whose training step is likely to fit into `num_bytes` of memory.
-
-    Training keeps the output of every layer for the way back, and holds gradients beside them; both are float32 here.
-    Measured on a CPU, a step of Choi's networks takes 0.95 to 1.3 times that.
-    """
-    values = sum(int(np.prod(layer.output.shape[1:])) for layer in model.layers)
-    return max(1, min(at_most, int(num_bytes / (2 * 4 * values))))
-
-
-def device_bytes() -> int:
-    """Return the memory of the device that trains, in bytes: the smallest GPU's, or the machine's."""
-    if has_gpu() and shutil.which("nvidia-smi"):
-        query = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
-        return min(map(int, subprocess.run(query, capture_output=True, text=True).stdout.split())) * 2**20
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
 def predict(model: keras.Model, x: np.ndarray | streaming.Rows) -> np.ndarray:
     """Return `model`'s scores, float32 (n, num_tags), in batches of about half a million input values."""
-    row_size, shares = int(np.prod(x.shape[1:])), _num_shares()
-    batch_size = -(-max(1, 2**19 // row_size) // shares) * shares
-    scores = []
-    for part in streaming.blocks(len(x), 4 * row_size) if isinstance(x, streaming.Rows) else [slice(None)]:
-        rows = x[part]
-        padded = np.concatenate([rows, rows[:1].repeat(-len(rows) % shares, axis=0)]) if len(rows) % shares else rows
-        scores.append(model.predict(padded, batch_size=batch_size, verbose=0)[: len(rows)])
-    return np.concatenate(scores)
-
-
-def seconds_per_clip(model: keras.Model, batch_size: int = 4, num_steps: int = 3) -> float:
-    """Return the seconds that one training step takes a clip: the fastest of `num_steps`, after one to warm up.
-
-    The clips are noise; a network's speed does not depend on what it hears. Changes the weights of `model`.
-    """
-    _compile(model, learning_rate=1e-3)
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(batch_size, *model.input_shape[1:])).astype("float32")
-    y = (rng.random((batch_size, *model.output_shape[1:])) < 0.1).astype("float32")
-    model.train_on_batch(x, y)
-    seconds = []
-    for _ in range(num_steps):
-        start = time.perf_counter()
-        model.train_on_batch(x, y)  # returns the loss as a number, so it waits for a GPU to finish
-        seconds.append(time.perf_counter() - start)
-    return min(seconds) / batch_size
+    row_size = int(np.prod(x.shape[1:]))
+    parts = streaming.blocks(len(x), 4 * row_size) if isinstance(x, streaming.Rows) else [slice(None)]
+    return np.concatenate([model.predict(x[part], max(1, 2**19 // row_size), verbose=0) for part in parts])
 
 
 def evaluate(y: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    """Return loss, streaming AUC (as Keras reports it), macro AUC and average precision of predicted `scores`.
+    """Return loss, `streaming_auc` (Keras's AUC), macro AUC, average precision, and their numbers of tags and songs.
 
     `y` and `scores` are (n, num_tags): 0/1 labels and probabilities.
     """
-    streaming = keras.metrics.AUC()
-    streaming.update_state(y, scores)
-    macro = metrics.macro(y, scores)
-    return {
-        "loss": float(keras.ops.mean(keras.ops.binary_crossentropy(y.astype("float32"), scores))),
-        "streaming_auc": float(streaming.result()),
-        "macro_auc": macro["macro_auc"],
-        "average_precision": macro["average_precision"],
-        "num_tags": macro["num_tags"],
-    }
+    auc, macro = keras.metrics.AUC(), metrics.macro(y, scores)
+    auc.update_state(y, scores)
+    loss = keras.ops.mean(keras.ops.binary_crossentropy(np.float32(y), np.float32(scores)))
+    found = {name: macro[name] for name in ("macro_auc", "average_precision", "num_tags")}
+    return {"loss": float(loss), "streaming_auc": float(auc.result()), **found, "num_songs": len(y)}
+
+
+def seconds_per_clip(model: keras.Model, batch_size: int = 4, num_steps: int = 3) -> float:
+    """Return the seconds that a training step takes a clip, of noise: the fastest of `num_steps` after one to warm up.
+
+    Changes the weights of `model`.
+    """
+    _compile(model)
+    rng, seconds = np.random.default_rng(0), []
+    x = rng.normal(size=(batch_size, *model.input_shape[1:])).astype("float32")
+    y = (rng.random((batch_size, *model.output_shape[1:])) < 0.1).astype("float32")
+    for _ in range(num_steps + 1):
+        start = time.perf_counter()
+        model.train_on_batch(x, y)  # returns the loss as a number, so it waits for a GPU to finish
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:]) / batch_size
+
+
+def has_gpu() -> bool:
+    """Return True if Keras's backend sees a GPU."""
+    if keras.backend.backend() == "torch":  # for which Keras lists no devices
+        return sys.modules["torch"].cuda.is_available()
+    try:
+        return bool(keras.distribution.list_devices("gpu"))
+    except RuntimeError:  # JAX without one
+        return False
+
+
+def _cpuinfo() -> str:
+    path = Path("/proc/cpuinfo")
+    return path.read_text() if path.exists() else f"model name: {platform.machine()}"
+
+
+def fast_dtype_policy() -> str:
+    """Return "mixed_bfloat16" where the CPU computes bfloat16 natively (it helps the large network), else "float32"."""
+    native = "avx512_bf16" in _cpuinfo() or "amx_bf16" in _cpuinfo()
+    return "mixed_bfloat16" if native and not has_gpu() else "float32"
 
 
 def hardware() -> str:
     """Return what computes: the GPU's name, or the processor's and its number of cores."""
-    if has_gpu() and shutil.which("nvidia-smi"):
-        query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-        return ", ".join(subprocess.run(query, capture_output=True, text=True).stdout.split("\n")).strip(", ")
-    cpuinfo = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    names = [line.split(":")[1].strip() for line in cpuinfo.splitlines() if line.startswith("model name")]
-    return f"{(names or [platform.machine()])[0]}, {os.cpu_count()} cores"
-
-
-def _digest(settings: dict, *arrays: np.ndarray | streaming.Rows) -> str:
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for array in arrays:
-        digest.update(array.digest() if isinstance(array, streaming.Rows) else np.ascontiguousarray(array))
-    return digest.hexdigest()[:8]
-
-
-def _load_or_build(run: Path, build, settings: dict, steps: int) -> tuple[keras.Model, pd.DataFrame]:
-    if (run / "model.keras").exists():
+    if has_gpu():
         try:
-            model = keras.saving.load_model(run / "model.keras")
-            history = pd.read_csv(run / "history.csv")
-            # The model is written after the history: a run killed between the two trains its last epoch again.
-            return model, history[history["epoch"] <= int(model.optimizer.iterations) // steps]
-        except Exception as error:  # a zip, JSON, HDF5 or CSV that is damaged raises any of a dozen kinds
-            raise ValueError(f"{run} is damaged ({error!r}); delete that folder to train again.") from error
-    keras.utils.set_random_seed(settings["seed"])
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(settings["dtype_policy"])
-    try:
-        model = build()
-    finally:
-        keras.config.set_dtype_policy(before)
-    _compile(model, settings["learning_rate"], settings["weight_decay"], settings["label_smoothing"])
-    return model, pd.DataFrame()
-
-
-def _compile(model: keras.Model, learning_rate: float, weight_decay: float = 0.0, label_smoothing: float = 0.0) -> None:
-    model.compile(
-        keras.optimizers.Adam(learning_rate, weight_decay=weight_decay or None),
-        keras.losses.BinaryCrossentropy(label_smoothing=label_smoothing),
-        metrics=[keras.metrics.AUC(name="streaming_auc")],
-        # XLA makes these networks several times slower on a CPU; JAX has nothing else.
-        jit_compile=False if keras.backend.backend() == "tensorflow" and not has_gpu() else "auto",
-    )
-    # If Adam made its variables in the first step, TensorFlow would trace that step twice: some 2 s a network.
-    model.optimizer.build(model.trainable_variables)
-
-
-def _epochs_since_best(history: pd.DataFrame) -> int:
-    """Return how many epochs ago the best held-out macro AUC was; an undefined one is never the best."""
-    if history.empty:
-        return 0
-    aucs = history.loc[history["split"] == "held_out", "macro_auc"].fillna(-1).to_numpy()
-    return len(aucs) - 1 - int(aucs.argmax())
-
-
-def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
-    """Set the state of each random layer from seed and epoch: Keras does not keep it in the saved model."""
-    for i, layer in enumerate(model.layers):
-        if generator := getattr(layer, "seed_generator", None):
-            generator.state.assign(np.random.SeedSequence([seed, epoch, i]).generate_state(2))
-
-
-def _save(run: Path, model: keras.Model, history: pd.DataFrame, settings: dict, provenance: dict | None) -> None:
-    """Write the history, then what the run was, then the model: each whole or not at all."""
-    record = {
-        "settings": settings,
-        "data": provenance or {},
-        "parameters": model.count_params(),
-        "versions": {"python": platform.python_version()} | _versions("keras", "tensorflow", "jax", "torch", "numpy"),
-        "hardware": hardware(),
-        "seconds": round(float(history["seconds"].sum() / 2), 1),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    with paths.atomic(run / "history.csv") as temporary:
-        history.to_csv(temporary, index=False)
-    with paths.atomic(run / "run.json") as temporary:
-        temporary.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
-    if settings["patience"] and _epochs_since_best(history) == 0:
-        with paths.atomic(run / "best.keras") as temporary:
-            model.save(temporary)
-    with paths.atomic(run / "model.keras") as temporary:
-        model.save(temporary)
-
-
-def _versions(*packages: str) -> dict[str, str]:
-    found = {}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+            query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+            names = subprocess.run(query, capture_output=True, check=True, timeout=20).stdout.decode(errors="replace")
+            return ", ".join(names.split("\n")).strip(", ") or "GPU"
+        except (OSError, subprocess.SubprocessError):
+            return "GPU"
+    names = [line.split(":")[1].strip() for line in _cpuinfo().splitlines() if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
