@@ -1,0 +1,164 @@
+"""helpers.billboard: the McGill Billboard collection as MSD and last.fm files."""
+
+import io
+import tarfile
+
+import numpy as np
+import pytest
+
+from helpers import billboard, joining, lastfm, msd, tags
+
+INDEX = "id,chart_date,target_rank,actual_rank,title,artist,peak_rank,weeks_on_chart\n1,1961-07-03,9,,,,,\n"
+CHORDS = "# title: x\n# metre: {metre}\n# tonic: C\n\n0.0\tA, intro, | C:sus4(b7,9) | C:maj |, ({lead}\n9.5\tend\n"
+
+
+def chroma(bins, frames=90):
+    """CSV text of `frames` frames; `bins`: 24 numbers a frame, the first of them of the bass's A."""
+    rows = (",".join(["", f"{i * billboard.STEP:.9f}", *map(str, bins(i))]) for i in range(frames))
+    return '"/tmp/audio.wav"' + "\n".join(rows) + "\n"
+
+
+def loud(i):
+    return [9, *[0] * 11, 1 + i % 6, 7, *[0] * 10]  # bass A; treble A from 1 to 6 and A sharp
+
+
+def collection(folder, changes=()):
+    """Write an unpacked collection of 17 songs; return its folder. `changes`: path below it -> text."""
+    leads = ["guitar", "electric guitar)", "synth", "horns ", "voice"] + ["hammond organ)"] * 12
+    files = {"billboard-2.0-index.csv": INDEX}
+    for i, lead in enumerate(leads, start=3):
+        files["billboard-2.0-index.csv"] += f'{i},1964-05-02,9,9,Song {i},"The Xs,Ys",9,9\n'
+        files[f"McGill-Billboard/{i:04d}/bothchroma.csv"] = chroma(loud)
+        metre = "12/8" if i == 4 else "4/4"
+        files[f"McGill-Billboard/{i:04d}/salami_chords.txt"] = CHORDS.format(metre=metre, lead=lead)
+    for name, text in {**files, **dict(changes)}.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return folder
+
+
+def pack(source, folder, prefix=""):
+    """Write `source` as the two official archives and the index."""
+    folder.mkdir()
+    (folder / billboard.INDEX).write_bytes((source / billboard.INDEX).read_bytes())
+    for name, archive in billboard.ARCHIVES.items():
+        with tarfile.open(folder / archive, "w:gz") as members:
+            for path in sorted(source.rglob(name)):
+                info = tarfile.TarInfo(prefix + path.relative_to(source).as_posix())
+                info.size = path.stat().st_size
+                members.addfile(info, io.BytesIO(path.read_bytes()))
+    return folder
+
+
+def read(out):
+    tracks, broken = msd.read_tracks(out, fields=("segments_start", "segments_timbre", "duration", "year"))
+    tag_table, broken_tags = lastfm.read_tags(out)
+    assert broken.empty and broken_tags.empty
+    return tracks, {row.track_id: [tag for tag, _ in row.tags] for row in tag_table.itertuples()}
+
+
+def test_chroma_becomes_segments(tmp_path):
+    silent = chroma(lambda i: [0] * 24 if i < 6 else loud(i), frames=95)
+    source = collection(tmp_path / "in", {"McGill-Billboard/0003/bothchroma.csv": silent})
+    tracks, _ = read(billboard.convert(source, tmp_path / "out"))
+    song = tracks.iloc[0]
+    assert tracks["track_id"].str.fullmatch("TR[A-Z0-9]{16}").all() and tracks["track_id"].is_unique
+    assert (song["title"], song["artist_name"], song["year"]) == ("Song 3", "The Xs,Ys", 1964)
+    assert song["num_segments"] == 15  # of six frames each; five are left over
+    assert (song["segments_pitches"][0] == 1).all()  # silence
+    expected = np.zeros(12, np.float32)
+    expected[9:11] = 0.5, 1  # treble alone, from C; A has the mean of 1 to 6, of 7
+    np.testing.assert_allclose(song["segments_pitches"][1:], np.tile(expected, (14, 1)))
+    np.testing.assert_allclose(song["segments_start"], np.arange(15) * 6 * 2048 / 44100, atol=1e-8)
+    assert song["duration"] == pytest.approx(95 * 2048 / 44100) and not song["segments_timbre"].any()
+
+
+def test_tags(tmp_path):
+    out = billboard.convert(collection(tmp_path / "in"), tmp_path / "out")
+    _, carried = read(out)
+    assert list(carried.values())[:6] == [
+        ["60s", "guitar"],
+        ["60s", "guitar", "triple metre"],
+        ["60s", "synthesizer"],
+        ["60s", "brass"],
+        ["60s"],  # a voice is no tag
+        ["60s", "hammond organ"],
+    ]
+    assert tags.vocabulary(out) == ["60s"]  # the others have fewer than 15 songs
+    assert tags.vocabulary(tmp_path) == tags.MASON_TOP50
+
+
+def test_packed_is_unpacked_and_nothing_lands_outside(tmp_path, monkeypatch):
+    source = collection(tmp_path / "in")
+    plain = billboard.convert(source, tmp_path / "plain")
+    inside = tmp_path / "a" / "b"
+    inside.mkdir(parents=True)
+    monkeypatch.chdir(inside)
+    packed = billboard.convert(pack(source, tmp_path / "packed", prefix="../../"), inside / "out")
+    assert [p.relative_to(packed) for p in sorted(packed.rglob("*"))] == [
+        p.relative_to(plain) for p in sorted(plain.rglob("*"))
+    ]
+    for one, other in zip(read(plain)[0]["segments_pitches"], read(packed)[0]["segments_pitches"], strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "in", "packed", "plain"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no,chroma\n", chroma(loud).encode()[:-30], chroma(loud, 5), chroma(lambda i: [-1] * 24),
+     chroma(lambda i: ["nan"] * 24), chroma(lambda i: ["<b>"] * 24), b"\xff\xfe\x00" * 99],
+    ids=["empty", "columns", "cut", "short", "negative", "nan", "text", "binary"],
+)  # fmt: skip
+def test_broken_chroma_is_listed(tmp_path, capsys, content):
+    source = collection(tmp_path / "in", {"McGill-Billboard/0005/bothchroma.csv": content})
+    tracks, _ = read(billboard.convert(source, tmp_path / "out"))
+    assert "Song 5" not in set(tracks["title"]) and len(tracks) == 16
+    assert "1 broken files\n  0005 (Song 5): " in capsys.readouterr().out
+
+
+def test_repeated_and_empty_slots(tmp_path):
+    repeat = '30,1971-05-02,9,9,Song 5,"The Xs,Ys",9,9\n31,1971-05-02,9,9,Song 3,"The Xs,Ys",9,9\n'
+    text = (collection(tmp_path / "in") / billboard.INDEX).read_text() + repeat
+    more = {billboard.INDEX: text, "McGill-Billboard/0005/bothchroma.csv": "broken"}
+    for slot in (1, 30, 31, 40):  # without a title; a song anew, whose other file is broken; a song again; not listed
+        more[f"McGill-Billboard/{slot:04d}/bothchroma.csv"] = chroma(loud)
+        more[f"McGill-Billboard/{slot:04d}/salami_chords.txt"] = CHORDS.format(metre="4/4", lead="organ")
+    more["McGill-Billboard/0006/bothchroma.csv"] = chroma(loud)
+    tracks, carried = read(billboard.convert(collection(tmp_path / "in", more), tmp_path / "out"))
+    assert len(tracks) == 17 and tracks["title"].is_unique
+    assert tracks.set_index("title").loc["Song 5", "track_id"] == "TRMCGBB00000000030"
+    assert carried["TRMCGBB00000000030"] == ["70s", "organ"]
+
+
+def test_whole_or_not_at_all(tmp_path):
+    source = pack(collection(tmp_path / "in"), tmp_path / "packed")
+    archive = source / billboard.ARCHIVES["bothchroma.csv"]
+    archive.write_bytes(archive.read_bytes()[:-200])
+    with pytest.raises(ValueError, match=r"chordino\.tar\.gz is damaged .*download it again"):
+        billboard.convert(source, tmp_path / "out")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "packed"]
+    archive.unlink()
+    with pytest.raises(ValueError, match="no tag has 15 songs"):
+        billboard.convert(source, tmp_path / "out")
+    out = billboard.convert(tmp_path / "in", tmp_path / "out")
+    with pytest.raises(FileExistsError, match="delete it or name another folder"):
+        billboard.convert(tmp_path / "in", out)
+
+
+def test_the_collection_itself(tmp_path, real_data):
+    source = real_data / "billboard"
+    if not (source / billboard.INDEX).is_file():
+        pytest.skip("the McGill Billboard collection is not there")
+    out = billboard.convert(source, tmp_path / "billboard")
+    tracks, carried = read(out)
+    vocabulary = tags.vocabulary(out)
+    kept = [len(joining.join(tracks, lastfm.read_tags(out)[0], vocabulary, n)[0]) for n in (12, 252, 512, 1024)]
+    assert (len(tracks), *kept) == (742, 742, 742, 688, 85)
+    assert {tag: sum(tag in song for song in carried.values()) for tag in vocabulary} == {
+        **{"60s": 216, "70s": 260, "80s": 214, "90s": 31, "50s": 21, "triple metre": 50, "bass": 26},
+        **{"guitar": 372, "synthesizer": 124, "piano": 76, "brass": 61, "drums": 55, "saxophone": 55},
+        **{"strings": 52, "organ": 30, "harmonica": 19},
+    }
+    assert tracks["num_segments"].median() == 751
+    assert all((song.max(axis=1) == 1).all() for song in tracks["segments_pitches"])
