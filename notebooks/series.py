@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument("--save", action="store_true", help="keep the outputs in the notebooks")
     parser.add_argument("--repo", default=REPO, help="GitHub owner/name for the badges")
     parser.add_argument("--ref", default=REF, help="branch or tag for the badges")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     if options.action == "run":
         run(options.names, options.save)
     elif options.action == "one":

@@ -10,10 +10,8 @@ import sys
 import nbformat
 import pytest
 
-from helpers import demo_data, paths
-
-sys.path.insert(0, str(paths.ROOT / "notebooks"))
 import series
+from helpers import demo, paths
 
 NOTEBOOKS = series.notebooks()
 
@@ -37,29 +35,30 @@ def notebook(path):
 
 
 def test_anatomy(path, notebook):
-    titles = [
-        line
-        for c in notebook.cells
-        if c.cell_type == "markdown"
-        for line in c.source.splitlines()
-        if re.match(r"# \S", line)
-    ]
-    assert len(titles) == 1 and notebook.cells[0].source.startswith(titles[0])
+    text = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    assert [bool(re.match(r"# \S", line)) for source in text for line in source.splitlines()].count(True) == 1
+    assert notebook.cells[0].source.startswith("# ") and "**You will learn**" in notebook.cells[2].source
     first, last = tagged(notebook, "navigation")
-    assert notebook.cells[1] is first and notebook.cells[-1] is last
-    assert f"/notebooks/{path.name})" in first.source and "colab-badge" in first.source
-    assert "**You will learn**" in notebook.cells[2].source
-    assert len(notebook.cells) <= 46
+    assert notebook.cells[1] is first and notebook.cells[-1] is last and len(notebook.cells) <= 45
     assert "## In this notebook" in notebook.cells[-2].source
+    (setup,) = tagged(notebook, "setup")
+    assert setup.source == series.setup_cell(series.REPO, series.REF)
+    here = f"https://colab.research.google.com/github/{series.REPO}/blob/{series.REF}/notebooks/{path.name}"
+    assert re.findall(r"\]\((https://colab[^)]*/github/[^)]*)\)", "".join(text)) == [here]
+    rows = [line for line in (paths.ROOT / "README.md").read_text().splitlines() if f"(notebooks/{path.name})" in line]
+    assert len(rows) == 1 and f"({here})" in rows[0]
 
 
 def test_code_cells_are_short_and_touch_nothing_outside(notebook):
-    cells = [cell for cell in code_cells(notebook) if "setup" not in cell.metadata.get("tags", [])]
-    lengths = [len(cell.source.splitlines()) for cell in cells]
-    assert max(lengths) <= 25 and statistics.median(lengths) <= 8
-    for cell in cells:
-        assert not re.search(r"^\s*[!%]", cell.source, re.M), "no shell commands or magics"
-        assert "import matplotlib" not in cell.source and "/home/" not in cell.source
+    cells = [cell.source for cell in code_cells(notebook) if "setup" not in cell.metadata.get("tags", [])]
+    lengths = [len(source.splitlines()) for source in cells]
+    assert max(lengths) <= 20 and statistics.median(lengths) <= 9
+    assert not any(re.search(r"^\s*[!%]", source, re.M) or "/home/" in source for source in cells)
+
+
+def test_the_set_up_cell_has_ten_lines():
+    lines = series.setup_cell("o/r", "b").splitlines()
+    assert len([line for line in lines if line and not line.startswith("#")]) <= 10
 
 
 def test_stored_outputs_are_of_one_linear_run_and_small(path, notebook):
@@ -68,24 +67,9 @@ def test_stored_outputs_are_of_one_linear_run_and_small(path, notebook):
     outputs = [output for cell in cells for output in cell.outputs]
     assert not any(output.output_type == "error" or output.get("name") == "stderr" for output in outputs)
     assert path.stat().st_size < 500_000
-    text = "".join(
-        str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", "")) for output in outputs
-    )
+    text = "".join(str(out.get("text", "")) + str(out.get("data", {}).get("text/plain", "")) for out in outputs)
     assert not re.search(r"(/root|/home|/tmp|/work|/Users)/", text), "a path of the author's machine"
-    assert "Data: demo (synthetic demo data" in text or "models" in path.name
-
-
-def test_the_set_up_cell_is_the_same_everywhere(notebook):
-    (cell,) = tagged(notebook, "setup")
-    assert cell.source == series.SETUP.format(repo=series.REPO, ref=series.REF)
-
-
-def test_every_badge_opens_its_own_notebook_of_this_repository(path, notebook):
-    here = f"https://colab.research.google.com/github/{series.REPO}/blob/{series.REF}/notebooks/{path.name}"
-    text = "".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    assert re.findall(r"\]\((https://colab[^)]*/github/[^)]*)\)", text) == [here]
-    rows = [line for line in (paths.ROOT / "README.md").read_text().splitlines() if f"(notebooks/{path.name})" in line]
-    assert len(rows) == 1 and rows[0].endswith(f"[Colab]({here}) |")
+    assert "Data: demo (synthetic demo data" in text
 
 
 def test_stamping_changes_badges_and_nothing_else(tmp_path, monkeypatch):
@@ -100,7 +84,7 @@ def test_stamping_changes_badges_and_nothing_else(tmp_path, monkeypatch):
         assert f"colab.research.google.com/github/reader/fork/blob/try/notebooks/{source.name})" in readme
         before, after = nbformat.read(source, 4), nbformat.read(copies / source.name, 4)
         assert f"github/reader/fork/blob/try/notebooks/{source.name}" in tagged(after, "navigation")[0].source
-        assert "https://github.com/reader/fork" in tagged(after, "setup")[0].source
+        assert "clone -q --depth 1 -b try https://github.com/reader/fork" in tagged(after, "setup")[0].source
         shared = [c.source for c in before.cells if not c.metadata.get("tags")]
         assert shared == [c.source for c in after.cells if not c.metadata.get("tags")]
 
@@ -112,50 +96,46 @@ def test_stamping_changes_badges_and_nothing_else(tmp_path, monkeypatch):
 def project(tmp_path_factory):
     """A copy of the project with a small demo set, so that nothing here touches the checkout."""
     root = tmp_path_factory.mktemp("project") / "crnn"
-    ignored = shutil.ignore_patterns(
-        "demo", "snapshots", "results", ".venv*", ".git", "figures", "msd-subset", "__pycache__"
-    )
+    ignored = shutil.ignore_patterns("data", "results", ".venv*", ".git", "figures", "__pycache__")
     shutil.copytree(paths.ROOT, root, ignore=ignored)
     for name in ("tiny", "demo"):  # where real files have no recordings, notebooks take the demo's
-        demo_data.generate(root / "data" / name, num_tracks=150)
+        demo.ensure(root / "data" / name, num_tracks=150)
     return root
 
 
 def run_setup(project, folder, code="", content="/nowhere", **environment):
     """Run `code` and the set-up cell, with `content` in the place of Colab's folder."""
-    script = series.SETUP.format(repo="o/r", ref="b").replace("/content", str(content))
-    script = f"{code.replace('SETUP', script)}{script}\nprint(session.__file__, len(sys.path))"
+    script = series.setup_cell("o/crnn-music-tagging", "b").replace("/content", str(content))
+    script = f"{code.replace('SETUP', script)}{script}\nprint(session.__file__); import solutions"
     clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "CRNN_ROOT", "CRNN_PRESET")}
     settings = clean | {"CRNN_DATA": str(project / "data" / "tiny")} | environment
     return subprocess.run([sys.executable, "-c", script], cwd=folder, env=settings, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("place", [".", "notebooks", "tests"])
-def test_set_up_finds_the_project_from_inside(project, place):
-    result = run_setup(project, project / place)
+@pytest.mark.parametrize("place", [".", "notebooks"])
+def test_set_up_finds_the_project_from_inside_also_twice_in_one_kernel(project, place):
+    result = run_setup(project, project / place, "SETUP\n")
     assert str(project / "helpers" / "session.py") in result.stdout, result.stderr
-    assert "Data: tiny (synthetic demo data" in result.stdout
+    assert result.returncode == 0 and result.stdout.count("Data: tiny (synthetic demo data") == 2
 
 
 def test_set_up_finds_the_project_by_its_variable_and_else_says_what_to_do(project, tmp_path):
     assert run_setup(project, tmp_path, CRNN_ROOT=str(project)).returncode == 0
-    result = run_setup(project, tmp_path)
+    # Without the finder of the editable installation, by which `helpers` would be found from everywhere.
+    code = "import sys\nsys.meta_path = [finder for finder in sys.meta_path if 'editable' not in repr(finder)]\n"
+    result = run_setup(project, tmp_path, code)
     assert result.returncode and "set CRNN_ROOT" in result.stderr
 
 
-@pytest.mark.parametrize("code", ["", "import helpers, helpers.paths\n"])
-def test_somebody_else_s_helpers_is_not_used(project, tmp_path, code):
+def test_somebody_else_s_helpers_is_passed_over_or_refused(project, tmp_path):
     decoy = tmp_path / "helpers"
     decoy.mkdir()
     for name in ("__init__", "paths", "session"):
         (decoy / f"{name}.py").write_text("raise_if_used = True\n")
-    result = run_setup(project, project / "notebooks", code, PYTHONPATH=str(tmp_path))
+    result = run_setup(project, project / "notebooks", PYTHONPATH=str(tmp_path))
     assert str(project / "helpers" / "session.py") in result.stdout, result.stderr
-
-
-def test_set_up_runs_twice_in_one_kernel(project):
-    result = run_setup(project, project, "SETUP\n")
-    assert result.returncode == 0 and result.stdout.count("Data: tiny") == 2, result.stderr
+    result = run_setup(project, project / "notebooks", "import helpers.session\n", PYTHONPATH=str(tmp_path))
+    assert "wrong helpers" in result.stderr and str(decoy) in result.stderr
 
 
 @pytest.fixture
@@ -168,20 +148,20 @@ def content(tmp_path):
 def test_on_colab_set_up_clones_once_and_a_new_kernel_finds_the_work_done(project, content, tmp_path):
     git, asked = tmp_path / "bin" / "git", tmp_path / "asked"
     git.parent.mkdir()
-    git.write_text(f'#!/bin/sh\necho "$@" > {asked}; for last; do :; done; cp -r {project} "$last"\n')
+    git.write_text(f'#!/bin/sh\necho "$@" > {asked}\ncp -r {project} "$2/crnn-music-tagging"\n')
     git.chmod(0o755)
     work = "SETUP\nfrom helpers import snapshots\n(made,) = snapshots.ensure(data_folder, ['rock'], (252,))\n"
     work += "print('made', made, made.stat().st_mtime_ns)\n"
     first = run_setup(project, content, work, content, PATH=f"{git.parent}:{os.environ['PATH']}", CRNN_DATA="")
     root = content / "crnn-music-tagging"
     assert str(root / "helpers" / "session.py") in first.stdout, first.stderr
-    assert {"b", "https://github.com/o/r"} < set(asked.read_text().split())
+    assert {"b", "https://github.com/o/crnn-music-tagging"} < set(asked.read_text().split())
     made = re.search(rf"made {root}/data/.*", first.stdout)[0]
-    restarted = run_setup(project, content, work, content, PATH="", CRNN_DATA="")  # no git: a second clone would fail
+    restarted = run_setup(project, content, work, content, PATH="", CRNN_DATA="")  # no git: nothing is cloned
     assert made in restarted.stdout, restarted.stderr
 
 
-def test_on_colab_set_up_finds_the_project_on_drive(project, content):
+def test_on_colab_without_a_clone_the_project_on_drive_is_taken(project, content):
     drive = content / "drive" / "MyDrive"
     drive.mkdir(parents=True)
     (drive / "crnn-music-tagging").symlink_to(project)
@@ -202,11 +182,12 @@ def test_importing_helpers_loads_no_network_library(project):
 def runner(project, monkeypatch):
     monkeypatch.setattr(series, "HERE", project / "notebooks")
     monkeypatch.setenv("CRNN_PRESET", "test")
+    monkeypatch.chdir(project)
     return project
 
 
 def test_every_notebook_runs_on_demo_data(path, runner, monkeypatch):
-    monkeypatch.setenv("CRNN_DATA", str(runner / "data" / "tiny"))
+    monkeypatch.setenv("CRNN_DATA", "data/tiny")  # relative to where the command was called
     series.execute(runner / "notebooks" / path.name)
 
 
@@ -215,3 +196,38 @@ def test_every_notebook_runs_on_real_data(path, runner, real_data, monkeypatch):
     series.execute(runner / "notebooks" / path.name)
     drawn = list((runner / "figures" / "msd_real").glob("*.svg"))
     assert not any("synthetic" in figure.read_text() for figure in drawn)
+
+
+def small_series(folder, **cells):
+    """Copy the runner to `folder` with one notebook of one code cell for each keyword, such as nb00="print(1)"."""
+    folder.mkdir()
+    shutil.copy(series.__file__, folder)
+    for name, source in cells.items():
+        nbformat.write(
+            nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)]), folder / f"{name[2:]}_x.ipynb"
+        )
+    command = [sys.executable, str(folder / "series.py"), "run", "--save"]
+    return lambda *names: subprocess.run([*command, *names], capture_output=True, text=True, timeout=120)
+
+
+def test_the_runner_knows_every_notebook_and_waits_for_what_one_needs(tmp_path):
+    assert set(series.AFTER) >= {path.name[:2] for path in NOTEBOOKS}
+    wait = "import pathlib, time\nwhile not pathlib.Path('other').exists(): time.sleep(0.1)"
+    made = "import pathlib\npathlib.Path('other').touch()"
+    run = small_series(tmp_path / "n", nb00="1", nb01=wait, nb02=made, nb06="assert open('other')")
+    result = run()  # 01 and 02 end only if they run side by side, 06 only after both
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert len(lines) == 5 and lines[0].startswith("00_x") and lines[3].startswith("06_x")
+    assert lines[4].startswith("Ran 4 notebooks")
+    assert nbformat.read(tmp_path / "n" / "06_x.ipynb", 4).cells[0].execution_count == 1
+    assert run("06").stdout.startswith("06_x") and "begins with 77" in run("77").stderr
+
+
+def test_a_failing_notebook_stops_the_others(tmp_path):
+    lasting = "import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(100)"
+    failing = "import os, time\nwhile not os.path.exists('pid'): time.sleep(0.1)\nraise ValueError('no such song')"
+    result = small_series(tmp_path / "n", nb01=lasting, nb02=failing)()
+    assert result.returncode == 1 and "02_x.ipynb failed" in result.stderr and "no such song" in result.stderr
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "n" / "pid").read_text()), 0)
