@@ -22,16 +22,13 @@ from helpers.tags import CHOI_TOP50
 ABOUT = {"note": "Synthetic demo data: no real song, artist or listener.", "version": 2}
 
 
-def ensure(
-    folder: Path = paths.DEMO, num_tracks: int | None = None, seed: int | None = None, sound: bool = False
-) -> Path:
+def ensure(folder: Path = paths.DEMO, num_tracks: int | None = None, seed: int | None = None, sound=False) -> Path:
     """Return `folder` with the demo set; it is made if it is missing, of another version or of other settings.
 
-    `num_tracks`, `seed`: None takes those of the set that is there, else 1,400 songs and seed 1.
-    `MillionSongSubset` and `lastfm_subset` have the layout of the real trees and their quirks in real proportions;
-    four files are broken on purpose. `oracle.csv` has each song's style. With `sound`, `audio` has 30 s (12 kHz, MP3)
-    of each song with a tag of `CHOI_TOP50`, and `tags.csv`: `path`, `artist`, `tags` (joined by "|"), `split`.
-    Folders appear whole or not at all; raises FileExistsError rather than touch one with other files.
+    `num_tracks`, `seed`: None takes those of the set that is there, else 1,400 songs and seed 1. The two trees have
+    the real layout and quirks, and four files broken on purpose; `oracle.csv` has each song's style. With `sound`,
+    `audio` has 30 s (12 kHz, MP3) of each song with a tag of `CHOI_TOP50`, and `tags.csv`: `path`, `artist`, `tags`
+    (joined by "|"), `split`. Whole or not at all; raises FileExistsError rather than touch a folder of other files.
     """
     folder, given = Path(folder), {"num_tracks": num_tracks, "seed": seed}
     about = {"num_tracks": 1400, "seed": 1} | _marker(folder) | ABOUT
@@ -45,25 +42,22 @@ def ensure(
 def oracle(songs: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """Return the best ROC AUC that any model could expect on these songs: columns `tag`, `auc`, one row a tag.
 
-    `songs` has a `track_id` of the demo set in `folder` each, and `attrs["vocabulary"]`; each has a tag of it.
-    The AUC is the chance that a song with the tag has a higher true probability of it than one without, ties counting
-    half; NaN for a tag that no song lacks or that the generator does not know. Their mean is where learning ends.
+    `songs`: their `track_id` in the demo set in `folder`, and `attrs["vocabulary"]`, of which each has a tag. The AUC
+    is the chance that a song with the tag has a higher true probability of it than one without; a tie is half. NaN
+    for a tag that no song lacks or that the generator does not know. Their mean is where learning ends.
     """
     vocabulary = songs.attrs["vocabulary"]
     styles = pd.read_csv(Path(folder) / "oracle.csv").set_index("track_id")["style"]
     probability = tag_probabilities().reindex(columns=vocabulary).loc[styles.loc[songs["track_id"]]].to_numpy()
     # Only songs with at least one vocabulary tag were kept, which makes each tag of theirs more likely.
     kept = 1 - np.prod(1 - np.nan_to_num(probability), axis=1, keepdims=True)
-    aucs = [_expected_auc(column) for column in np.minimum(probability / kept, 1).T]
+    aucs = []
+    for p in np.minimum(probability / kept, 1).T:
+        weights = p[:, None] * (1 - p)  # of song i having the tag and song j not
+        np.fill_diagonal(weights, 0)
+        wins = (p[:, None] > p) + 0.5 * (p[:, None] == p)
+        aucs.append((wins * weights).sum() / weights.sum() if weights.sum() > 0 else np.nan)
     return pd.DataFrame({"tag": vocabulary, "auc": aucs})
-
-
-def _expected_auc(probability):
-    """Return P(score of a positive > score of a negative) + half the ties, if the score is the probability."""
-    wins = (probability[:, None] > probability) + 0.5 * (probability[:, None] == probability)
-    weights = probability[:, None] * (1 - probability)
-    np.fill_diagonal(weights, 0)
-    return float((wins * weights).sum() / weights.sum()) if weights.sum() > 0 else float("nan")
 
 
 def _marker(folder):
@@ -137,17 +131,14 @@ def _write_sound(root, num_tracks, seed, demo):
     table = songs.names(num_tracks, seed).sort_values("track_id").rename(columns={"artist_name": "artist"})
     table["tags"] = ["|".join(tag for tag in CHOI_TOP50 if tag in found.get(i, {})) for i in table["track_id"]]
     table = table[table["tags"] != ""]
-    table = table.assign(path=table["track_id"] + ".mp3", split=_split(table["artist"], seed))
+    # By artist, about 45, 15 and 40 % of the songs: testing is cheap.
+    songs_of = table["artist"].value_counts().sort_index()
+    share = songs_of.iloc[np.random.default_rng(seed).permutation(len(songs_of))].cumsum() / len(table)
+    split = pd.cut(share, [0, 0.45, 0.6, 1], labels=["train", "valid", "test"]).astype(str)
+    table = table.assign(path=table["track_id"] + ".mp3", split=table["artist"].map(split))
     jobs = (delayed(_record)(root / song.path, song.style, song.number, seed) for song in table.itertuples())
     Parallel(n_jobs=-1 if len(table) > 50 else 1)(jobs)
     table[["path", "artist", "tags", "split"]].to_csv(root / "tags.csv", index=False)
-
-
-def _split(artists, seed):
-    """Return train, valid or test for each song, by artist: about 45, 15 and 40 % of the songs (testing is cheap)."""
-    songs_of = artists.value_counts().sort_index()
-    share = songs_of.iloc[np.random.default_rng(seed).permutation(len(songs_of))].cumsum() / len(artists)
-    return artists.map(pd.cut(share, [0, 0.45, 0.6, 1], labels=["train", "valid", "test"]).astype(str))
 
 
 def _record(path, style, number, seed):

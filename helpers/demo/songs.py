@@ -1,8 +1,11 @@
 """Songs of the demo set: what a style plays and how listeners tag it; names; songs as chroma. See `helpers.demo`.
 
-Every song has a latent style. The style sets its keys, chord loops, modulation, density and section form, and
-the probability of each tag. So tags can be learned from `segments_pitches`, but only up to a limit: the oracle.
+A song's latent style sets its keys, chords, modulation, density and form, and the probability of each tag. So tags
+can be learned from `segments_pitches`, but only up to a limit: the oracle.
 """
+
+from functools import partial
+from string import ascii_uppercase
 
 import numpy as np
 import pandas as pd
@@ -15,10 +18,9 @@ TAGS = list(dict.fromkeys([*MASON_TOP50, *CHOI_TOP50]))
 CHORDS = {"5": (0, 7), "maj": (0, 4, 7), "min": (0, 3, 7), "sus": (0, 5, 7)}
 CHORDS |= {"7": (0, 4, 7, 10), "maj7": (0, 4, 7, 11), "min7": (0, 3, 7, 10)}
 
-# keys: favourite pitch classes (0 = C). loops: chords as "semitones above the key:quality", one a bar.
-# modulation: chance that a section changes key. density: segments a second. floor: energy between the chord
-# notes. drums: share of segments that are noise. sustain: how much of a segment rings on into the next.
-# form: the sections. tempo: beats a minute. tags: what listeners call it.
+# keys: pitch classes (0 = C). loops: chords, "semitones above the key:quality", one a bar. modulation: chance that a
+# section changes key. density: segments a second. floor: energy between the notes. drums: share of segments that are
+# noise. sustain: share that rings on. form: sections. tempo: beats a minute. tags: what listeners call it.
 STYLES = {
     "rock": dict(keys=(4, 9, 2, 7), loops=("0:5 5:5 7:5 5:5", "0:5 8:5 10:5 0:5"), modulation=0.05, density=4.2,
         floor=0.30, drums=0.20, sustain=0.15, form="AABABCBB", tempo=128,
@@ -58,23 +60,16 @@ QUIRKS = {"case": 0.114, "artist": 0.071, "punctuation": 0.050, "diacritics": 0.
 
 def tag_probabilities() -> pd.DataFrame:
     """Return P(tag | style) of a song that has tags of the vocabularies: a float64 table, styles x tags."""
-    own = {style: set(spec["tags"].split("|")) for style, spec in STYLES.items()}
-    table = pd.DataFrame(0.0, index=list(STYLES), columns=TAGS)
+    own = np.array([[tag in spec["tags"].split("|") for tag in TAGS] for spec in STYLES.values()])
     base = 0.30 * np.arange(1.0, len(TAGS) + 1) ** -0.40
-    for style in STYLES:
-        # Tags such as "favorites" belong to no style: every song has them at the base rate.
-        anywhere = set(TAGS).difference(*own.values())
-        factor = [1.0 if tag in anywhere else 5.0 if tag in own[style] else 0.12 for tag in TAGS]
-        table.loc[style] = (1 - LABEL_NOISE) * np.minimum(base * factor, 0.9) + LABEL_NOISE * base
-    return table
+    # Tags such as "favorites" belong to no style: every song has them at the base rate.
+    factor = np.where(own, 5.0, np.where(own.any(axis=0), 0.12, 1.0))
+    probabilities = (1 - LABEL_NOISE) * np.minimum(base * factor, 0.9) + LABEL_NOISE * base
+    return pd.DataFrame(probabilities, index=list(STYLES), columns=TAGS)
 
 
 def compose(style: str, num_bars: int, rng: np.random.Generator) -> dict:
-    """Write a song of a style: its `key`, `mode`, `tempo` (beats a minute) and what each bar plays.
-
-    `roots`: int (num_bars,), pitch classes; `chords`: float64 (num_bars, 12), weights of the chord's notes, the root
-    1; `section_starts`: the bars at which sections begin.
-    """
+    """Write a song's `key`, `mode`, `tempo`, `section_starts` (bars); `roots`, `chords` (num_bars, 12) of each bar."""
     spec = STYLES[style]
     key = int(rng.choice(spec["keys"]) if rng.random() < 0.8 else rng.integers(12))
     loops = {name: spec["loops"][int(rng.integers(len(spec["loops"])))].split() for name in "ABC"}
@@ -100,10 +95,7 @@ def compose(style: str, num_bars: int, rng: np.random.Generator) -> dict:
 
 
 def draw_song(style: str, rng: np.random.Generator) -> tuple[int, float, dict]:
-    """Return a song's number of segments, its duration in seconds, and what `compose` wrote for it.
-
-    The first thing drawn from a song's generator, `default_rng([seed, number])`: who seeds anew gets it again.
-    """
+    """Return a song's number of segments, its duration in seconds, and what `compose` wrote for it."""
     # Lengths as in the real subset: median about 770 segments, 23 % above 1,024, a few far too short.
     long = rng.random() > 0.05
     num_segments = int(np.clip(rng.lognormal(np.log(770), 0.40), 5, 3300)) if long else int(rng.integers(5, 252))
@@ -143,54 +135,44 @@ OTHER_TAGS = ("albums I own", "demo playlist", "driving", "my music", "summer", 
 def names(num_tracks: int, seed: int) -> pd.DataFrame:
     """Return `number, track_id, title, artist_name, artist_id, style`; artists have 2.6 songs on average."""
     rng, artists = np.random.default_rng([seed, num_tracks]), []
+    draw_style = partial(rng.choice, list(STYLE_SHARES), p=list(STYLE_SHARES.values()))
     for number in range(max(1, round(num_tracks / 2.6))):
         name = f"The {_words(1, rng)} {_words(1, rng)}s" if rng.random() < 0.4 else _words(2, rng)
-        artists.append((_accented(name, rng, 0.05), f"ARDEMO{number:06d}{'ABCDEF'[number % 6]}", _draw_style(rng)))
+        artists.append((_accented(name, rng, 0.05), f"ARDEMO{number:06d}{'ABCDEF'[number % 6]}", str(draw_style())))
     rows = []
     for number in range(num_tracks):
         artist, artist_id, home = artists[int(rng.integers(len(artists)))]
         title = _accented(_words(int(rng.integers(1, 4)), rng), rng, 0.05)
         if rng.random() < 0.2:
-            title += _one([" (Part 2)", " (Live)", "_ Again", "_ Slowly"], rng)  # the MSD writes _ for a comma
+            title += (" (Part 2)", " (Live)", "_ Again", "_ Slowly")[rng.integers(4)]  # the MSD writes _ for a comma
         if rng.random() < 0.007:
             title += "\x13"  # two of 295 real titles hold a control character
         # Letters as in real ids: the files of the subset lie under A and B.
-        letters = "".join(rng.choice(list("ABCDEFGHIJKLMNOPQRSTUVWXYZ"), 4))
-        track_id = f"TR{'AB'[number % 2]}{letters}128F{number:07X}"
-        style = home if rng.random() < 0.85 else _draw_style(rng)
-        rows.append((number, track_id, title, artist, artist_id, style))
+        track_id = f"TR{'AB'[number % 2]}{''.join(rng.choice(list(ascii_uppercase), 4))}128F{number:07X}"
+        rows.append((number, track_id, title, artist, artist_id, home if rng.random() < 0.85 else str(draw_style())))
     return pd.DataFrame(rows, columns=["number", "track_id", "title", "artist_name", "artist_id", "style"])
 
 
-def _draw_style(rng) -> str:
-    return str(rng.choice(list(STYLE_SHARES), p=list(STYLE_SHARES.values())))
+def _words(count, rng):
+    return " ".join(WORDS[rng.integers(len(WORDS))].capitalize() for _ in range(count))
 
 
-def _one(options, rng) -> str:
-    return str(options[int(rng.integers(len(options)))])
-
-
-def _words(count: int, rng) -> str:
-    return " ".join(_one(WORDS, rng).capitalize() for _ in range(count))
-
-
-def _accented(name: str, rng, share: float) -> str:
+def _accented(name, rng, share):
     return "".join(ACCENTS.get(c, c) for c in name) if rng.random() < share else name
 
 
-def _lastfm_names(title: str, artist: str, rng) -> tuple[str, str]:
+def _lastfm_names(title, artist, rng):
     """Return title and artist as last.fm writes them: the same in three of four songs, else with one quirk."""
-    quirk = str(rng.choice([*QUIRKS, "none"], p=[*QUIRKS.values(), 1 - sum(QUIRKS.values())]))
-    if quirk == "case":
-        return title.lower(), artist
-    if quirk == "artist":
-        return title, _words(2, rng)
-    if quirk == "diacritics":
-        return _accented(title, rng, 1.0), artist
-    if quirk == "title":
-        return _words(2, rng), artist
-    changed = title.translate(str.maketrans("_()", ",[]")) if quirk == "punctuation" else title
-    return title + "..." if quirk == "punctuation" and changed == title else changed, artist
+    other = title.translate(str.maketrans("_()", ",[]"))
+    written = {
+        "case": lambda: (title.lower(), artist),
+        "artist": lambda: (title, _words(2, rng)),
+        "diacritics": lambda: (_accented(title, rng, 1.0), artist),
+        "title": lambda: (_words(2, rng), artist),
+        "punctuation": lambda: (other if other != title else title + "...", artist),
+        "none": lambda: (title, artist),
+    }
+    return written[str(rng.choice([*QUIRKS, "none"], p=[*QUIRKS.values(), 1 - sum(QUIRKS.values())]))]()
 
 
 def lastfm_song(song, probabilities: pd.Series, rng: np.random.Generator) -> tuple[str, str, list[tuple[str, int]]]:
@@ -202,8 +184,7 @@ def lastfm_song(song, probabilities: pd.Series, rng: np.random.Generator) -> tup
         while top50 and not found:
             found = [tag for tag, p in probabilities.items() if rng.random() < p]
         found = list(rng.permutation(found)) + list(rng.permutation(OTHER_TAGS))[: int(rng.integers(1, 6))]
-    # Counts fall from 100; the last of a long list is often 0.
-    tags = [(str(tag), int(100 / (1 + i) ** 1.2)) for i, tag in enumerate(found)]
+    tags = [(str(tag), int(100 / (1 + i) ** 1.2)) for i, tag in enumerate(found)]  # counts fall from 100
     if tags and song.number % 100 == 7:
         tags.append((tags[0][0], 1))  # a few real files repeat a tag
     return title, artist, tags

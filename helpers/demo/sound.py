@@ -1,7 +1,6 @@
 """Recordings of the demo set's songs, by a small band of synthetic instruments. See `helpers.demo`.
 
-A recording is the same composition as the song's MSD file: key, chords, tempo, sections. Its style also sets who
-plays what, so the tags can be learned from audio too. Nothing here was ever played or sung by anybody.
+The composition is that of the song's MSD file; the style sets who plays. So tags can be learned from audio too.
 """
 
 import re
@@ -13,8 +12,6 @@ import scipy.signal
 from helpers.demo import songs
 
 SR = 12_000  # Hz, as helpers.audio.SR
-SECONDS = 30.0
-GUESTS = (0.7, 5)  # parameters of the beta distribution of the guests' share of a band: an eighth on average
 STEPS = 16  # of a bar
 OFFSET = 0.1  # seconds: the first beat, as in the MSD files of the demo set
 TABLE = 2048  # samples of one period of a waveform
@@ -23,15 +20,14 @@ TABLE = 2048  # samples of one period of a waveform
 # attack, decay: seconds (to 1/e). dark: seconds until the upper harmonics are gone. spread: detuning of two more
 # voices, cents. vibrato: cents. drive: distortion. formants: resonances, Hz.
 INSTRUMENTS = {
-    "bass": dict(slope=1.6, decay=0.7, dark=0.15), "upright": dict(slope=1.8, attack=0.012, decay=0.45, dark=0.08),
-    "808": dict(slope=3.0, decay=0.5, dark=0.2), "synth bass": dict(slope=1.1, decay=0.6, dark=0.10),
-    "guitar": dict(slope=1.0, decay=2.5, dark=0.8, spread=6, drive=9),
-    "clean guitar": dict(slope=1.2, decay=0.7, dark=0.15, spread=3),
-    "steel strings": dict(slope=0.9, attack=0.002, decay=0.9, dark=0.12, spread=2),
-    "piano": dict(slope=1.5, attack=0.004, decay=0.8, dark=0.12, spread=2),
+    "bass": dict(slope=1.6, decay=0.7, dark=0.15), "guitar": dict(slope=1.0, decay=2.5, dark=0.8, spread=6, drive=9),
+    "synth bass": dict(slope=1.1, decay=0.6, dark=0.1), "clean guitar": dict(slope=1.2, decay=0.7, dark=0.15, spread=3),
+    "upright": dict(slope=1.8, attack=0.012, decay=0.45, dark=0.08),
+    "808": dict(slope=3.0, decay=0.5, dark=0.2), "piano": dict(slope=1.5, attack=0.004, decay=0.8, dark=0.12, spread=2),
     "electric piano": dict(slope=1.9, odd=0.5, attack=0.004, decay=0.9, dark=0.06, vibrato=4),
     "organ": dict(slope=0.9, odd=0.7, attack=0.01, decay=9, dark=9, vibrato=12, formants=(500, 1400)),
-    "saw": dict(slope=1.0, attack=0.005, decay=3, dark=0.25, spread=14),
+    "steel strings": dict(slope=0.9, attack=0.002, decay=0.9, dark=0.12, spread=2),
+    "saw": dict(slope=1.0, decay=3, dark=0.25, spread=14),
     "pluck": dict(slope=0.8, attack=0.002, decay=0.25, dark=0.05, spread=9),
     "pad": dict(slope=1.3, attack=0.7, decay=9, dark=2.5, spread=11),
     "flute": dict(slope=2.4, odd=0.4, attack=0.09, decay=9, dark=9, vibrato=14),
@@ -42,56 +38,48 @@ INSTRUMENTS = {
 # the noise is differentiated, which leaves the treble.
 DRUMS = {
     "kick": (52, 160, 0.13, 0.05, 0.008, 1), "snare": (185, 90, 0.07, 0.5, 0.09, 1),
-    "clap": (900, 0, 0.01, 0.6, 0.07, 0), "hat": (4100, 0, 0.02, 0.9, 0.030, 2),
-    "open hat": (4100, 0, 0.10, 0.9, 0.14, 2), "ride": (3350, 0, 0.15, 0.9, 0.25, 2),
-    "crash": (3700, 0, 0.3, 0.9, 0.60, 1), "brush": (250, 0, 0.02, 0.6, 0.12, 0),
+    "hat": (4100, 0, 0.02, 0.9, 0.03, 2), "open hat": (4100, 0, 0.1, 0.9, 0.14, 2),
+    "ride": (3350, 0, 0.15, 0.9, 0.25, 2), "crash": (3700, 0, 0.3, 0.9, 0.6, 1),
+    "clap": (900, 0, 0.01, 0.6, 0.07, 0), "brush": (250, 0, 0.02, 0.6, 0.12, 0),
     "shaker": (5000, 0, 0.01, 0.9, 0.05, 2),
 }  # fmt: skip
-# swing: where in a beat its second half begins. level: loudness. room: seconds of reverberation. hiss: noise
-# floor, dB. pump: how far the beat pushes the others down. parts: instrument, lowest MIDI note (0: a drum), gain,
-# pattern of one bar or two, in which x is a chord or a stroke, a digit a note of the chord (0 the root), m a
-# note of the tune, - a note going on.
+# swing: where in a beat its second half begins. level: loudness. room: seconds of reverberation. hiss: noise floor,
+# dB. pump: how far the beat pushes the others down. parts: instrument, lowest MIDI note (0: a drum), gain, pattern of
+# one bar or two: x is a chord or a stroke, a digit a note of the chord (0 the root), m one of the tune, - goes on.
 STYLES = {
-    "rock": dict(swing=0.5, level=0.24, room=0.4, hiss=-60, pump=0, parts="""
-        kick 0 1.0 x.....x.x.......|snare 0 0.9 ....x.......x...|hat 0 0.30 x.x.x.x.x.x.x.x.
-        bass 31 0.9 0.0.0.0.0.0.0.0.|guitar 40 0.6 x--.x.x---x-x-x-|voice 55 0.5 m---m-m-m-----..m-m-m---m-------"""),
-    "metal": dict(swing=0.5, level=0.28, room=0.3, hiss=-60, pump=0, parts="""
-        kick 0 0.8 xxx.xxx.xxx.xxxx|snare 0 0.9 ....x.......x...|crash 0 0.35 x.......x.......
-        bass 28 0.6 0000000000000000|guitar 36 0.9 x.00x.00x.00x-00|guitar 60 0.4 m-m-m-m-m-m-m-m-"""),
-    "pop": dict(swing=0.5, level=0.22, room=0.6, hiss=-66, pump=0.2, parts="""
-        kick 0 1.0 x.......x.x.....|clap 0 0.8 ....x.......x...|hat 0 0.25 x.xxx.x.x.xxx.x.
-        bass 33 0.8 0-....0-0-....1-|saw 57 0.5 x---..x---..x---|voice 60 0.8 m-m-m---m-m-----..m-m-m-m---...."""),
-    "electronic": dict(swing=0.5, level=0.26, room=0.7, hiss=-68, pump=0.7, parts="""
-        kick 0 1.1 x...x...x...x...|open hat 0 0.3 ..x...x...x...x.|clap 0 0.5 ....x.......x...
-        synth bass 33 0.9 ..0...0...0...00|saw 57 0.6 x--x--x-----x---|pluck 69 0.4 0.1.2.1.3.2.1.2."""),
+    "rock": dict(level=0.24, room=0.4, hiss=-60, parts="""kick 0 1.0 x.....x.x.......|snare 0 0.9 ....x.......x...|
+        hat 0 0.30 x.x.x.x.x.x.x.x.|bass 31 0.9 0.0.0.0.0.0.0.0.|guitar 40 0.6 x--.x.x---x-x-x-|
+        voice 55 0.5 m---m-m-m-----..m-m-m---m-------"""),
+    "metal": dict(level=0.28, room=0.3, hiss=-60, parts="""kick 0 0.8 xxx.xxx.xxx.xxxx|snare 0 0.9 ....x.......x...|
+        crash 0 0.35 x.......x.......|bass 28 0.6 0000000000000000|guitar 36 0.9 x.00x.00x.00x-00|
+        guitar 60 0.4 m-m-m-m-m-m-m-m-"""),
+    "pop": dict(level=0.22, room=0.6, hiss=-66, pump=0.2, parts="""kick 0 1.0 x.......x.x.....|
+        clap 0 0.8 ....x.......x...|hat 0 0.25 x.xxx.x.x.xxx.x.|bass 33 0.8 0-....0-0-....1-|
+        saw 57 0.5 x---..x---..x---|voice 60 0.8 m-m-m---m-m-----..m-m-m-m---...."""),
+    "electronic": dict(level=0.26, room=0.7, hiss=-68, pump=0.7, parts="""kick 0 1.1 x...x...x...x...|
+        open hat 0 0.3 ..x...x...x...x.|clap 0 0.5 ....x.......x...|synth bass 33 0.9 ..0...0...0...00|
+        saw 57 0.6 x--x--x-----x---|pluck 69 0.4 0.1.2.1.3.2.1.2."""),
     "hip-hop": dict(swing=0.56, level=0.24, room=0.3, hiss=-56, pump=0.3, parts="""
-        kick 0 1.2 x.....x...x.....x..x......x.....|snare 0 0.8 ....x.......x...|hat 0 0.2 x.x.x.xxx.x.x.x.
-        808 29 1.1 0-----0---0-----0--0------0-----|electric piano 57 0.5 x-----..x-......
+        kick 0 1.2 x.....x...x.....x..x......x.....|snare 0 0.8 ....x.......x...|hat 0 0.2 x.x.x.xxx.x.x.x.|
+        808 29 1.1 0-----0---0-----0--0------0-----|electric piano 57 0.5 x-----..x-......|
         pluck 64 0.25 ..m.......m.m..."""),
-    "jazz": dict(swing=0.66, level=0.16, room=0.6, hiss=-60, pump=0, parts="""
-        ride 0 0.20 x...x.x.x...x.x.|hat 0 0.15 ....x.......x...|brush 0 0.25 x...x...x...x...
-        upright 33 1.0 0---1---2---1---0---2---1---2---|piano 53 0.4 ..x-......x---..
-        sax 55 0.6 m-m-m---m-m-....m-m-m-m-m-------"""),
-    "folk": dict(swing=0.52, level=0.15, room=0.4, hiss=-60, pump=0, parts="""
-        steel strings 45 0.7 0-2-1-2-0-2-1-3-|steel strings 52 0.35 x---------x---x-
-        upright 36 0.4 0-------2-------|voice 52 0.6 m---m---m-m-m-------m---m-m-m---
-        shaker 0 0.10 ..x...x...x...x."""),
-    "soul": dict(swing=0.58, level=0.20, room=0.5, hiss=-58, pump=0, parts="""
-        kick 0 0.9 x..x....x.x.....|snare 0 0.7 ....x..x....x...|hat 0 0.25 x.x.x.x.x.x.x.x.
-        bass 31 1.0 0--0..2-0..1..2-|electric piano 55 0.5 x-----x---------|organ 60 0.25 x---------------
-        clean guitar 62 0.35 ....x.......x...|voice 57 0.5 ..m-m-m-m---....m-m-m-----......"""),
-    "ambient": dict(swing=0.5, level=0.15, room=2.0, hiss=-58, pump=0, parts="""
-        pad 48 0.6 x---------------|pad 36 0.5 0---------------|flute 67 0.25 m-------m-----------------------
-        pluck 72 0.12 ..0.....2....1..........3......."""),
+    "jazz": dict(swing=0.66, level=0.16, room=0.6, hiss=-60, parts="""ride 0 0.20 x...x.x.x...x.x.|
+        hat 0 0.15 ....x.......x...|brush 0 0.25 x...x...x...x...|upright 33 1.0 0---1---2---1---0---2---1---2---|
+        piano 53 0.4 ..x-......x---..|sax 55 0.6 m-m-m---m-m-....m-m-m-m-m-------"""),
+    "folk": dict(swing=0.52, level=0.15, room=0.4, hiss=-60, parts="""steel strings 45 0.7 0-2-1-2-0-2-1-3-|
+        steel strings 52 0.35 x---------x---x-|upright 36 0.4 0-------2-------|
+        voice 52 0.6 m---m---m-m-m-------m---m-m-m---|shaker 0 0.10 ..x...x...x...x."""),
+    "soul": dict(swing=0.58, level=0.20, room=0.5, hiss=-58, parts="""kick 0 0.9 x..x....x.x.....|
+        snare 0 0.7 ....x..x....x...|hat 0 0.25 x.x.x.x.x.x.x.x.|bass 31 1.0 0--0..2-0..1..2-|
+        electric piano 55 0.5 x-----x---------|organ 60 0.25 x---------------|clean guitar 62 0.35 ....x.......x...|
+        voice 57 0.5 ..m-m-m-m---....m-m-m-----......"""),
+    "ambient": dict(level=0.15, room=2.0, hiss=-58, parts="""pad 48 0.6 x---------------|pad 36 0.5 0---------------|
+        flute 67 0.25 m-------m-----------------------|pluck 72 0.12 ..0.....2....1..........3......."""),
 }  # fmt: skip
 
 
-def render(style: str, song: dict, rng: np.random.Generator, seconds: float = SECONDS) -> np.ndarray:
-    """Play the beginning of a composed song: float32 (samples,), 12 kHz, mono, between -1 and 1.
-
-    `song` comes from `songs.compose`; one shorter than `seconds` is played again. `rng` draws the tune, the band's
-    timing and the recording: who plays how loud, brightness, room and noise floor.
-    """
+def render(style: str, song: dict, rng: np.random.Generator, seconds: float = 30.0) -> np.ndarray:
+    """Play the beginning of a song of `songs.compose`, again if it is short: float32 (samples,), 12 kHz, -1 to 1."""
     spec, size = STYLES[style], round(seconds * SR)
     drums, others = np.zeros(size, np.float32), np.zeros(size, np.float32)
     for part in _band(style, rng):
@@ -99,23 +87,19 @@ def render(style: str, song: dict, rng: np.random.Generator, seconds: float = SE
         bus += part[2] * rng.lognormal(0, 0.4) * _play(song, style, part, size, rng)
     beat = 60 / song["tempo"] * SR
     since_beat = (np.arange(size, dtype=np.float32) - OFFSET * SR) % beat
-    mix = drums + others * (1 - spec["pump"] * np.exp(-since_beat / (0.3 * beat)))
+    mix = drums + others * (1 - spec.get("pump", 0) * np.exp(-since_beat / (0.3 * beat)))
     return _master(mix, spec, rng)
 
 
 def _band(style, rng):
     """Return a song's parts as (instrument, lowest, gain, pattern); guests from another style replace some."""
-    guest, share = rng.choice(list(STYLES)), rng.beta(*GUESTS)
+    guest, share = rng.choice(list(STYLES)), rng.beta(0.7, 5)  # an eighth on average
     parts = []
     while sum(lowest > 0 for _, lowest, _, _ in parts) < 2:  # somebody must play the chords
-        words = [text.split() for text in _parts(style) if rng.random() > share]
-        words += [text.split() for text in _parts(guest) if rng.random() < share]
+        words = [text.split() for text in STYLES[style]["parts"].split("|") if rng.random() > share]
+        words += [text.split() for text in STYLES[guest]["parts"].split("|") if rng.random() < share]
         parts = [(" ".join(name), int(lowest), float(gain), pattern) for *name, lowest, gain, pattern in words]
     return parts
-
-
-def _parts(style):
-    return STYLES[style]["parts"].replace("|", "\n").strip().splitlines()
 
 
 def _play(song, style, part, size, rng):
@@ -138,6 +122,8 @@ def _notes(song, style, part, seconds, rng):
     num_bars, lag = int((seconds - OFFSET) / step / STEPS) + 1, rng.normal(0, 0.004)
     # A wandering line, 4 bars long, for each kind of section; the tune takes the notes closest to it.
     lines = 6 + 6 * np.sin(rng.normal(0, 0.4, (3, 4, STEPS)).cumsum(axis=2))
+    steps = np.arange(STEPS)
+    swung = steps // 4 * 4 + np.interp(steps % 4, (0, 2, 4), (0, 4 * STYLES[style].get("swing", 0.5), 4))
     rests = rng.random(num_bars) < 0.1  # now and then a part is silent for 4 bars
     for bar in range(num_bars):
         at = bar % len(song["roots"])
@@ -148,16 +134,11 @@ def _notes(song, style, part, seconds, rng):
             text = text[:12] + "x.xx"  # a fill leads to the next 4 bars
         for match in re.finditer(r"[^.-]-*", "" if rests[bar // 4] else text):
             first, last = match.span()
-            time = OFFSET + (bar * STEPS + _swung(first, STYLES[style]["swing"])) * step
+            time = OFFSET + (bar * STEPS + swung[first]) * step
             accent = 1.15 if first % 8 == 0 else 0.9
             for i, pitch in enumerate(_pitches(match[0][0], song, at, lowest, line[first])):
                 late = lag + 0.006 * i + np.clip(rng.normal(0, 0.004), -0.01, 0.01)
                 yield time + late, (last - first) * step, pitch, accent * rng.lognormal(0, 0.12)
-
-
-def _swung(step, swing):
-    beat, part = divmod(step / 4, 1)
-    return 4 * (beat + (2 * swing * part if part < 0.5 else swing + (2 * part - 1) * (1 - swing)))
 
 
 def _pitches(symbol, song, bar, lowest, line):
