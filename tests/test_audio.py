@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import unicodedata
 from pathlib import Path
 
 import h5py
@@ -43,18 +45,13 @@ def noise(seconds, rate, channels=None, seed=0):
     return np.random.default_rng(seed).normal(0, 0.1, size).astype(np.float32)
 
 
-def the_usual_way(samples, squared_twice=False):
-    mel = librosa.feature.melspectrogram(y=samples, sr=12_000, n_fft=512, hop_length=256, n_mels=96)
-    return librosa.power_to_db(mel**2 if squared_twice else mel)
-
-
-# --- load_clip -----------------------------------------------------------------------------------------------
+# --- Decoding ------------------------------------------------------------------------------------------------
 
 
 def test_the_centre_of_long_recordings_and_zeros_after_short_ones(write):
     samples = noise(40, 12_000)
     clip = audio.load_clip(write(samples))
-    assert clip.dtype == np.float32 and clip.shape == (349_440,)
+    assert clip.dtype == np.float32 and clip.shape == (349_440,)  # 29.12 s, Choi et al. 2017, section 3
     start = (len(samples) - 349_440) // 2
     np.testing.assert_array_equal(clip, samples[start : start + 349_440])
     one_second = audio.load_clip(write(samples[:12_000]))
@@ -63,14 +60,8 @@ def test_the_centre_of_long_recordings_and_zeros_after_short_ones(write):
     np.testing.assert_array_equal(audio.load(write(samples)), samples)
 
 
-@pytest.mark.parametrize("channels", [1, 2, 6])
-def test_channels_are_averaged(write, channels):
-    samples = noise(2, 12_000, channels)
-    np.testing.assert_allclose(audio.load_clip(write(samples))[:24_000], samples.mean(axis=1), atol=1e-7)
-
-
-@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 22_050, 44_100, 44_101, 96_000])
-def test_any_rate_gives_what_librosa_gives_although_only_a_part_is_read(write, rate):
+@pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 44_101])
+def test_any_rate_and_channels_give_what_librosa_gives(write, rate):
     path = write(noise(45, rate, 2), rate)
     whole = librosa.load(path, sr=12_000)[0]
     start = (len(whole) - 349_440) // 2
@@ -81,45 +72,78 @@ def test_any_rate_gives_what_librosa_gives_although_only_a_part_is_read(write, r
 @pytest.mark.parametrize("name", ["a.flac", "a.ogg", "a.aiff", "misnamed.mp3"])
 def test_formats_by_content(write, tmp_path, name):
     path = write(tones(440, seconds=5), name=name.replace("mp3", "flac"))
-    path = path.rename(tmp_path / name)
-    clip = audio.load_clip(path)
+    clip = audio.load_clip(path.rename(tmp_path / name))
     assert np.abs(clip[5_000:50_000] - tones(440)[5_000:50_000]).max() < 0.02
 
 
-@pytest.mark.skipif("MP3" not in soundfile.available_formats(), reason="this libsndfile writes no MP3")
+def id3(size, flags=0):
+    seven_bits = bytes(size >> shift & 127 for shift in (21, 14, 7, 0))
+    return b"ID3\4\0" + bytes([flags]) + seven_bits + bytes(size) + (b"3DI" + bytes(7) if flags else b"")
+
+
+BEFORE = [b"", id3(257), id3(100) + id3(3_000), id3(100) + bytes(2_048), bytes(1_000), id3(100, 16), b"\r\n"]
+
+
 @pytest.mark.parametrize("rate", [16_000, 44_100])
-def test_mp3_delay_is_removed_once(write, rate):
+def test_mp3_delay_is_removed_once_whatever_stands_before_the_first_frame(write, rate):
     click = np.zeros(2 * rate, np.float32)
     click[rate] = 0.9
     path = write(click, rate, "click.mp3", bitrate_mode="CONSTANT", compression_level=0.5)
-    assert audio._has_delay_header(path)
-    assert np.abs(audio.load_clip(path)).argmax() == 12_000
-    # Without the header nobody knows the encoder's delay, 576 samples here; the decoder's is removed.
-    content = bytearray(path.read_bytes())
-    at = content.find(b"Xing") if b"Xing" in content[:64] else content.find(b"Info")
-    content[at : at + 140] = bytes(140)
-    path.write_bytes(content)
-    with_id3 = path.with_name("id3.mp3")
-    with_id3.write_bytes(b"ID3\x03\0\0\0\0\x02\x01" + bytes(257) + content)
-    for headerless in (path, with_id3):
-        assert not audio._has_delay_header(headerless)
-        raw = soundfile.read(headerless, dtype="float32")[0]
-        expected = round((np.abs(raw).argmax() - 529) * 12_000 / rate)
-        assert abs(np.abs(audio.load_clip(headerless)).argmax() - expected) <= 1
-        assert abs(len(audio.load(headerless)) - (len(raw) - 529) * 12_000 / rate) < 1
+    content = path.read_bytes()
+    # Without the header frame nobody knows the encoder's delay, 576 samples here; the decoder's 529 are removed.
+    headerless = bytearray(content)
+    at = headerless.find(b"Xing") if b"Xing" in headerless[:64] else headerless.find(b"Info")
+    headerless[at : at + 140] = bytes(140)
+    path.write_bytes(headerless)
+    raw = soundfile.read(path, dtype="float32")[0]
+    expected = round((np.abs(raw).argmax() - 529) * 12_000 / rate)
+    for before in BEFORE:
+        path.write_bytes(before + content)
+        assert np.abs(audio.load_clip(path)).argmax() == 12_000
+        path.write_bytes(before + headerless)
+        assert abs(np.abs(audio.load_clip(path)).argmax() - expected) <= 1
+        assert abs(len(audio.load(path)) - (len(raw) - 529) * 12_000 / rate) < 1
 
 
-def test_silence_is_a_clip(write):
-    assert not audio.load_clip(write(np.zeros(24_000))).any()
+def test_recordings_that_break_off_are_used_and_named(write, recwarn):
+    samples = noise(60, 44_100) / 3
+    for path in (write(samples, 44_100, "cut.mp3"), write(samples, 44_100, "cut.flac")):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+        loaded, clip = audio.load(path), audio.load_clip(path)
+        assert 17 * 12_000 < len(loaded) < 20.1 * 12_000
+        np.testing.assert_array_equal(clip[: len(loaded)], loaded)
+        assert re.search(rf"{path.name}: only (1[789]|20)\.\d s can be decoded", str(recwarn.pop().message))
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("rate", [12_000, 44_100])
-def test_samples_that_are_not_finite(write, bad, rate):
-    samples = noise(2, rate)
+def test_lengths_that_a_header_does_not_know_are_found_by_decoding(write):
+    samples = np.concatenate([tones(440, seconds=10, rate=44_100) / 50, noise(30, 44_100)])
+    flac = write(samples, 44_100, "streamed.flac")
+    before, raw = audio.load_clip(flac), bytearray(flac.read_bytes())
+    raw[21:26] = bytes([raw[21] & 0xF0, 0, 0, 0, 0])  # the number of samples
+    flac.write_bytes(raw)
+    np.testing.assert_array_equal(audio.load_clip(flac), before)
+    # Variable bitrate without the header frame: guessed from the first frames, it lasts 14 s.
+    mp3 = write(samples, 44_100, "variable.mp3", bitrate_mode="VARIABLE", compression_level=0.5)
+    raw = mp3.read_bytes()
+    mp3.write_bytes(raw[raw.index(b"\xff\xfb", 200) :])
+    assert soundfile.info(mp3).duration < 30 and 40 <= len(audio.load(mp3)) / 12_000 < 40.1
+
+
+@pytest.mark.parametrize("options", [dict(format="OGG"), dict(format="OGG", subtype="OPUS"), dict(format="MP3")])
+def test_joined_streams_are_read_to_the_end(write, options):
+    one, two = (write(tones(f, seconds=4, rate=24_000), 24_000, f"{f}.x", **options) for f in (440, 880))
+    expected = np.concatenate([audio.load(one), audio.load(two)])
+    one.write_bytes(one.read_bytes() + two.read_bytes())
+    np.testing.assert_array_equal(audio.load(one), expected)
+    assert len(expected) == 96_000
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
+def test_samples_that_are_not_finite(write, bad):
+    samples = noise(2, 44_100)
     samples[5_000] = bad
     with pytest.raises(ValueError, match=r"clip\.wav has NaN or infinite samples"):
-        audio.load_clip(write(samples, rate))
+        audio.load_clip(write(samples, 44_100))
 
 
 def test_files_that_are_no_audio_are_named(tmp_path, write, monkeypatch):
@@ -132,25 +156,28 @@ def test_files_that_are_no_audio_are_named(tmp_path, write, monkeypatch):
         audio.load_clip(tmp_path / "text.wav")
     with pytest.raises(ValueError, match=r"none\.wav holds no samples"):
         audio.load_clip(write(np.zeros(0), name="none.wav"))
+    with pytest.raises(ValueError, match=r"long\.wav lasts over 6 hours"):
+        audio.load_clip(write(np.zeros(30_000), 1, "long.wav"))
     with pytest.raises(FileNotFoundError, match="nowhere"):
         audio.load_clip(tmp_path / "nowhere.wav")
 
 
-def test_ffmpeg_reads_the_rest(tmp_path, write, monkeypatch):
-    """A stand-in for ffmpeg: it checks the arguments and copies a file that was converted before."""
-    converted = write(noise(2, 44_100, 2), 44_100, "converted.w64", subtype="FLOAT")
-    ffmpeg = tmp_path / "bin" / "ffmpeg"
+def test_ffmpeg_reads_the_rest(tmp_path, monkeypatch):
+    """A stand-in for ffmpeg: it checks the arguments and gives samples that are known."""
+    samples, ffmpeg = noise(2, 12_000), tmp_path / "bin" / "ffmpeg"
     ffmpeg.parent.mkdir()
+    (tmp_path / "samples").write_bytes(samples.astype("<f4").tobytes())
     ffmpeg.write_text(
-        f"#!{sys.executable}\nimport shutil, sys\n"
+        f"#!{sys.executable}\nimport sys\n"
         "if 'good' not in sys.argv[sys.argv.index('-i') + 1]: sys.exit('Invalid data found')\n"
-        f"shutil.copy({str(converted)!r}, sys.argv[-1])\n"
+        "assert sys.argv[-7:] == '-ac 1 -ar 12000 -f f32le -'.split()\n"
+        f"sys.stdout.buffer.write(open({str(tmp_path / 'samples')!r}, 'rb').read())\n"
     )
     ffmpeg.chmod(0o755)
     monkeypatch.setenv("PATH", str(ffmpeg.parent))
     for name in ("good.m4a", "bad.m4a"):
         (tmp_path / name).write_bytes(b"not for libsndfile")
-    np.testing.assert_array_equal(audio.load_clip(tmp_path / "good.m4a"), audio.load_clip(converted))
+    np.testing.assert_array_equal(audio.load(tmp_path / "good.m4a"), samples)
     with pytest.raises(ValueError, match=r"bad\.m4a is no audio .*Invalid data found"):
         audio.load_clip(tmp_path / "bad.m4a")
 
@@ -161,24 +188,22 @@ def test_ffmpeg_reads_the_rest(tmp_path, write, monkeypatch):
 @pytest.mark.parametrize("squared_twice", [False, True])
 @pytest.mark.parametrize(
     "samples",
-    [tones(440), tones(60, 1000, 5900), noise(29.12, 12_000), np.eye(1, 349_440, 7, np.float32)[0], noise(1, 12_000)],
-    ids=["tone", "tones", "noise", "click", "one second"],
+    [tones(440), tones(60, 1000, 5900), noise(29.12, 12_000), np.eye(1, 349_440, 7, np.float32)[0]],
+    ids=["tone", "tones", "noise", "click"],
 )
 def test_log_mel_is_librosas(samples, squared_twice):
-    ours, usual = audio.log_mel(samples, squared_twice), the_usual_way(samples, squared_twice)
+    ours = audio.log_mel(samples, squared_twice)
+    mel = librosa.feature.melspectrogram(y=samples, sr=12_000, n_fft=512, hop_length=256, n_mels=96)
+    usual = librosa.power_to_db(mel**2 if squared_twice else mel)
     assert ours.dtype == np.float32 and ours.shape == usual.shape == (96, 1 + len(samples) // 256)
     above = usual > usual.min()
     assert above.any() and np.abs(ours - usual)[above].max() < 1e-3
     assert ours.min() == pytest.approx(usual.min(), abs=1e-3)
 
 
-def test_clips_have_1366_frames_and_silence_is_minus_100_db():
-    assert audio.log_mel(np.zeros(349_440)).shape == (96, 1366)
-    for squared_twice in (False, True):
-        np.testing.assert_allclose(audio.log_mel(np.zeros(349_440), squared_twice), -100, atol=1e-4)
-
-
-def test_bad_samples_are_refused():
+def test_clips_have_1366_frames_silence_is_minus_100_db_and_bad_samples_are_refused():
+    silence = audio.log_mel(np.zeros(349_440))
+    assert silence.shape == (96, 1366) and np.allclose(silence, -100, atol=1e-4)
     for bad in (np.zeros(0), np.zeros((2, 1000)), np.full(1000, np.nan)):
         for function in (audio.log_mel, audio.chroma, audio.segments_pitches):
             with pytest.raises(ValueError, match="samples of shape"):
@@ -200,7 +225,7 @@ def test_published_spectrograms_come_from_the_published_mp3s(real_data, name):
 # --- Chroma --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("frequency, name", [(440, "A"), (220, "A"), (880, "A"), (261.63, "C"), (329.63, "E")])
+@pytest.mark.parametrize("frequency, name", [(440, "A"), (880, "A"), (261.63, "C"), (329.63, "E")])
 def test_chroma_of_a_tone(frequency, name):
     frames = audio.chroma(tones(frequency, seconds=3))
     assert frames.shape == (12, 1 + 36_000 // 256) and frames.dtype == np.float32
@@ -208,12 +233,6 @@ def test_chroma_of_a_tone(frequency, name):
     assert frames.min() >= 0 and (frames.max(axis=0) == 1).all()
     rows = audio.segments_pitches(tones(frequency, seconds=3))
     assert (rows.argmax(axis=1) == PITCH_CLASSES[name]).all() and (np.sort(rows)[:, -2] < 0.6).all()
-
-
-def test_chroma_of_a_chord():
-    rows = audio.segments_pitches(tones(261.63, 329.63, 392.0, seconds=3))
-    for row in rows:
-        assert set(row.argsort()[-3:]) == {PITCH_CLASSES[note] for note in "CEG"}
 
 
 def test_a_segment_for_each_note():
@@ -232,20 +251,16 @@ def test_silent_frames_are_0_and_silent_segments_1():
 
 
 @pytest.mark.filterwarnings("ignore:Trying to estimate tuning")
-@pytest.mark.parametrize("num_samples", [1, 100, 2_000, 12_000])
+@pytest.mark.parametrize("num_samples", [1, 2_000])
 def test_short_recordings_have_segments(num_samples):
     rows = audio.segments_pitches(noise(1, 12_000)[:num_samples])
     assert rows.shape[1] == 12 and (rows.max(axis=1) == 1).all()
     assert audio.chroma(noise(1, 12_000)[:num_samples]).shape == (12, 1 + num_samples // 256)
 
 
-def real_recordings(real_data):
-    return [*sorted((real_data / "audio_real").glob("*.*")), *sorted((real_data / "choi2016").glob("*.mp3"))]
-
-
 def test_real_music_has_as_many_segments_as_in_the_msd(real_data):
     rates = []
-    for path in real_recordings(real_data):
+    for path in [*sorted((real_data / "audio_real").glob("*.*")), *sorted((real_data / "choi2016").glob("*.mp3"))]:
         samples = audio.load(path)
         rows = audio.segments_pitches(samples)
         assert rows.dtype == np.float32 and rows.min() >= 0 and (rows.max(axis=1) == 1).all()
@@ -253,15 +268,27 @@ def test_real_music_has_as_many_segments_as_in_the_msd(real_data):
     assert min(rates) > 1.5 and max(rates) < 5.6 and 2.5 < np.median(rates) < 4.2
 
 
+def test_a_cache_that_cannot_be_written_breaks_no_recording(tmp_path):
+    """As where another user has installed the packages: numba finds no folder for its cache."""
+    code = (
+        "from helpers import audio; from numba.core.caching import CacheImpl as cache; import numpy as np\n"
+        "cache._locator_classes = [each for each in cache._locator_classes if 'UserProvided' in each.__name__]\n"
+        "print(audio.segments_pitches(np.zeros(12_000)).shape)\n"
+    )
+    environment = os.environ | {"TMPDIR": str(tmp_path), "NUMBA_CACHE_DIR": ""}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, env=environment)
+    assert done.stdout == "(1, 12)\n", done.stderr
+
+
 # --- extract -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Return a folder with six recordings, two broken ones and a file that is no audio at all."""
+    """Return a folder with three recordings, two broken ones and a file that is no audio at all."""
     root = tmp_path / "music"
     (root / "ü b").mkdir(parents=True)
-    for number in range(6):
+    for number in range(3):
         soundfile.write(root / "ü b" / f"{number}.WAV", noise(1, 12_000, seed=number), 12_000)
     (root / "empty.mp3").touch()
     (root / "text.wav").write_text("This is no audio.")
@@ -269,7 +296,7 @@ def folder(tmp_path):
     return root
 
 
-GOOD = [f"ü b/{number}.WAV" for number in range(6)]
+GOOD = [f"ü b/{number}.WAV" for number in range(3)]
 
 
 def read(out):
@@ -277,117 +304,111 @@ def read(out):
         return list(file["ids"].asstr()), file["mel"][:], file["mel"].chunks
 
 
-@pytest.mark.parametrize("dtype, tolerance", [("float16", 0.04), ("float32", 0)])
-def test_extraction_packs_the_good_and_lists_the_broken(folder, tmp_path, dtype, tolerance):
+def test_extraction_packs_the_good_and_lists_the_broken(folder, tmp_path):
     out = tmp_path / "new" / "mel.h5"
-    broken = audio.extract(folder, out, dtype=dtype)
+    broken = audio.extract(folder, out, dtype="float32")
     ids, mel, chunks = read(out)
-    assert ids == GOOD and chunks == (1, 96, 1366) and mel.shape == (6, 96, 1366) and mel.dtype == dtype
+    assert ids == GOOD and chunks == (1, 96, 1366) and mel.shape == (3, 96, 1366) and mel.dtype == "float32"
     for i, clip in zip(ids, mel, strict=True):
-        np.testing.assert_allclose(clip, audio.log_mel(audio.load_clip(folder / i)), atol=tolerance)
+        np.testing.assert_array_equal(clip, audio.log_mel(audio.load_clip(folder / i)))
     assert list(broken["path"]) == [str(folder / "empty.mp3"), str(folder / "text.wav")]
     assert "empty file" in broken["reason"][0] and "no audio" in broken["reason"][1]
     assert os.listdir(out.parent) == ["mel.h5"]
 
 
 def test_labels_choose_the_clips(folder, tmp_path):
-    labels = pd.DataFrame({"rock": [1, 0, 1], "jazz": [0, 1, 1]}, index=[GOOD[4], "missing.wav", GOOD[1]])
+    labels = pd.DataFrame({"rock": [1, 0, 1], "jazz": [0, 1, 1]}, index=[GOOD[2], "missing.wav", GOOD[1]])
     broken = audio.extract(folder, tmp_path / "mel.h5", labels, squared_twice=True, num_workers=1)
     assert list(broken["path"]) == [str(folder / "missing.wav")]
     ids, mel, _ = read(tmp_path / "mel.h5")
-    assert ids == [GOOD[1], GOOD[4]]
+    assert ids == [GOOD[1], GOOD[2]]
     np.testing.assert_allclose(mel[0], audio.log_mel(audio.load_clip(folder / GOOD[1]), True), atol=0.04)
     with h5py.File(tmp_path / "mel.h5") as file:
         assert file["labels"][:].tolist() == [[1, 1], [1, 0]] and list(file["tags"].asstr()) == ["rock", "jazz"]
-        assert json.loads(file["broken"][()])[0][0] == "missing.wav"
-    assert len(audio.extract(folder, tmp_path / "mel.h5", labels, squared_twice=True)) == 1
-    with pytest.raises(FileExistsError, match="other clips, labels"):
-        audio.extract(folder, tmp_path / "mel.h5", 1 - labels, squared_twice=True)
-    shutil.copy(folder / GOOD[0], folder / "missing.wav")  # it is there now
-    with pytest.raises(FileExistsError, match="remove it to extract again"):
-        audio.extract(folder, tmp_path / "mel.h5", labels, squared_twice=True)
-    (folder / "missing.wav").unlink()
+        assert "missing.wav" in json.loads(file["broken"][()])
     with pytest.raises(ValueError, match=r"several rows for ü b/1\.WAV"):
         audio.extract(folder, tmp_path / "twice.h5", pd.concat([labels, labels.iloc[2:]]))
 
 
-def test_a_finished_file_is_kept_and_other_clips_are_not_mixed_in(folder, tmp_path):
-    out = tmp_path / "mel.h5"
-    first = audio.extract(folder, out)
+@pytest.mark.parametrize("bad", [0.9, np.nan, 256, 300, -1, "1"])
+def test_labels_that_are_not_0_or_1_are_refused(folder, tmp_path, bad):
+    with pytest.raises(ValueError, match="other than 0 and 1 for 'rock'"):
+        audio.extract(folder, tmp_path / "mel.h5", pd.DataFrame({"rock": [1, bad]}, GOOD[:2]))
+
+
+def test_names_in_another_unicode_form_are_found(folder, tmp_path):
+    other = unicodedata.normalize("NFD", GOOD[0])
+    assert audio.extract(folder, tmp_path / "mel.h5", pd.DataFrame({"rock": [True]}, [other])).empty
+    assert read(tmp_path / "mel.h5")[0] == [other]
+    np.testing.assert_array_equal(audio.load(folder / other), audio.load(folder / GOOD[0]))
+
+
+def test_a_finished_file_is_used_for_the_same_inputs_only(folder, tmp_path):
+    out, labels = tmp_path / "mel.h5", pd.DataFrame({"rock": [1, 0]}, GOOD[:2])
+    first = audio.extract(folder, out, labels)
     before = out.stat().st_mtime_ns
-    assert audio.extract(folder, out).equals(first) and out.stat().st_mtime_ns == before
-    with pytest.raises(FileExistsError, match="other clips, labels or settings"):
-        audio.extract(folder, out, dtype="float32")
-    soundfile.write(folder / "new.wav", noise(1, 12_000), 12_000)
+    assert audio.extract(folder, out, labels).equals(first) and out.stat().st_mtime_ns == before
+    for change in [dict(labels=1 - labels), dict(dtype="float32"), dict(squared_twice=True), dict(labels=None)]:
+        with pytest.raises(FileExistsError, match="other clips, labels or settings"):
+            audio.extract(**dict(folder=folder, out=out, labels=labels) | change)
+    os.utime(folder / GOOD[0])
     with pytest.raises(FileExistsError, match="remove it"):
-        audio.extract(folder, out)
+        audio.extract(folder, out, labels)
+    out.write_bytes(b"half a file")
+    with pytest.raises(FileExistsError, match="damaged"):
+        audio.extract(folder, out, labels)
+
+
+def test_a_recording_that_was_repaired_after_an_interruption_is_read_again(folder, tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(audio, "_pack", interrupt)
+        audio.extract(folder, tmp_path / "mel.h5")
+    soundfile.write(folder / GOOD[0], tones(2_000, seconds=2), 12_000)
+    calls, usual = [], audio.load_clip
+    monkeypatch.setattr(audio, "load_clip", lambda path: calls.append(path.name) or usual(path))
+    audio.extract(folder, tmp_path / "mel.h5")
+    assert sorted(calls) == ["0.WAV", "empty.mp3", "text.wav"]
+    expected = audio.log_mel(audio.load_clip(folder / GOOD[0]))
+    np.testing.assert_allclose(read(tmp_path / "mel.h5")[1][0], expected, atol=0.04)
 
 
 def test_folders_without_recordings(folder, tmp_path):
-    for i in GOOD:
-        (folder / i).unlink()
+    shutil.rmtree(folder / "ü b")
     with pytest.raises(ValueError, match=r"no recording could be read: .*empty\.mp3"):
         audio.extract(folder, tmp_path / "mel.h5")
-    with pytest.raises(FileNotFoundError, match="nowhere is not a folder"):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
         audio.extract(tmp_path / "nowhere", tmp_path / "mel.h5")
     assert not (tmp_path / "mel.h5").exists()
 
 
-def test_killed_runs_lose_nothing_that_was_finished(tmp_path, monkeypatch):
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_a_killed_run_goes_on_where_it_was(tmp_path, monkeypatch):
     root, out = tmp_path / "music", tmp_path / "mel.h5"
     root.mkdir()
-    for number in range(60):
+    for number in range(30):
         soundfile.write(root / f"{number:02}.wav", noise(1, 12_000, seed=number), 12_000)
     audio.extract(root, tmp_path / "whole.h5")
     script = (
         "import time; from helpers import audio; usual = audio.load_clip\n"
-        "def slow(path): time.sleep(0.05); return usual(path)\n"
+        "def slow(path): time.sleep(0.1); return usual(path)\n"
         f"audio.load_clip = slow; audio.extract({str(root)!r}, {str(out)!r}, num_workers=2)"
     )
-    record = 4096 + 96 * 1366 * 2
-    done = []
-    for _ in range(3):  # and again after each resumption
-        process = subprocess.Popen([sys.executable, "-c", script], cwd=REPOSITORY, stderr=subprocess.DEVNULL)
-        goal = (sum(done[-1:]) + 8) * record
-        deadline = time.monotonic() + 60
-        while sum(p.stat().st_size for p in tmp_path.glob("*.partial")) < goal and time.monotonic() < deadline:
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-        assert not out.exists()
-        (partial,) = tmp_path.glob("*.partial")
-        done.append(partial.stat().st_size // record)
-    assert 8 <= done[0] < done[1] < done[2] < 60
-    with open(partial, "ab") as file:
-        file.write(b"half a record")
-
-    def crash(path):
-        raise OSError("disk full")
-
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="disk full"):
-        patch.setattr(audio.paths, "atomic", crash)  # everything is computed, packing fails
-        read_again = count_calls(patch)
-        audio.extract(root, out)
-    assert len(read_again) == 60 - done[2] and not out.exists()
-    read_again = count_calls(monkeypatch)
-    assert audio.extract(root, out).empty and not read_again
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=REPOSITORY, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.glob("mel.h5.partial/*"))) < 8 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL and not out.exists()
+    done = len(list(tmp_path.glob("mel.h5.partial/[!.]*")))
+    calls, usual = [], audio.load_clip
+    monkeypatch.setattr(audio, "load_clip", lambda path: calls.append(path) or usual(path))
+    assert audio.extract(root, out).empty and len(calls) == 30 - done < 30
     for ours, expected in zip(read(out), read(tmp_path / "whole.h5"), strict=True):
         np.testing.assert_array_equal(ours, expected)
     assert sorted(os.listdir(tmp_path)) == ["mel.h5", "music", "whole.h5"]
-
-
-def count_calls(patch):
-    calls, usual = [], audio.load_clip
-    patch.setattr(audio, "load_clip", lambda path: calls.append(path) or usual(path))
-    return calls
-
-
-def test_real_recordings_are_extracted_and_broken_ones_listed(real_data, tmp_path):
-    broken = audio.extract(real_data / "audio_real", tmp_path / "mel.h5")
-    assert [Path(path).name for path in broken["path"]] == ["empty.mp3", "text_named.wav"]
-    ids, mel, _ = read(tmp_path / "mel.h5")
-    good = [path for path in real_recordings(real_data) if path.parent.name == "audio_real" and path.is_file()]
-    assert ids == [path.name for path in good] and np.isfinite(mel).all()
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS takes UTF-8 names only")
