@@ -1,23 +1,26 @@
-"""Training: honest scores, one tidy history, and the same end after any interruption."""
+"""Training: honest scores, one tidy history, runs found by their content, and the same end after any interruption."""
 
 import functools
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 
+import h5py
 import keras
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from helpers import metrics, models, paths, training
+from helpers import devices, metrics, models, paths, runs, streaming, training
 
 BUILD = functools.partial(models.mason_crnn, "small", 24)
 FACTS = {"dataset": "test", "synthetic": True}
+COLUMNS = "epoch split loss streaming_auc macro_auc average_precision num_tags num_songs seconds constant_auc"
 
 
 def make_data():
@@ -27,56 +30,127 @@ def make_data():
     return (x[:28], y[:28]), (x[28:], y[28:])
 
 
+def tiny(units=0):
+    """Return a network of one or two dense layers, whose automatic names differ from call to call."""
+    inputs = keras.Input((4,))
+    x = keras.layers.Dense(units)(inputs) if units else inputs
+    return keras.Model(inputs, keras.layers.Dense(3, activation="sigmoid")(x))
+
+
+def tiny_data():
+    rng = np.random.default_rng(0)
+    return rng.random((12, 4), np.float32), (rng.random((12, 3)) < 0.5).astype(np.uint8)
+
+
+@pytest.fixture
+def fit_tiny(tmp_path):
+    """Return `fit_tiny(build=tiny, data=..., **settings)`, which trains an epoch and returns the run's folder."""
+
+    def call(build=tiny, data=None, **settings):
+        data = data or tiny_data()
+        before = set(tmp_path.glob("tiny*"))
+        training.fit(build, data, data, "tiny", folder=tmp_path, **{"num_epochs": 1, **settings})
+        new = set(tmp_path.glob("tiny*")) - before
+        assert len(new) <= 1
+        return new.pop().name if new else None
+
+    return call
+
+
 def same(first, second):
     pd.testing.assert_frame_equal(first.drop(columns="seconds"), second.drop(columns="seconds"), rtol=1e-6)
+
+
+def same_weights(first, second):
+    for ours, theirs in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    return *training.fit(BUILD, *make_data(), "run", 4, seed=3, provenance=FACTS, folder=folder), folder
+    settings = dict(seed=3, provenance=FACTS, tags=list(map(str, range(50))), folder=folder)
+    return *training.fit(BUILD, *make_data(), "run", 4, **settings), folder
 
 
-def test_mason_s_split_trains_on_2243_of_2362_songs():
-    train, held_out = training.split_last(2362, 0.05)
-    assert (len(train), len(held_out)) == (2243, 119)
-    assert held_out[0] == 2243 and held_out[-1] == 2361
-    with pytest.raises(ValueError, match="cannot be split"):
-        training.split_last(1, 0.05)
+def test_the_papers_settings():
+    paper = {"num_epochs": 50, "batch_size": 10, "learning_rate": 1e-3, "momentum": 0.99}
+    assert training.MASON_SETTINGS["paper"] == {"small": paper, "large": paper}
+    assert training.CHOI_SETTINGS["paper"]["patience"] == 1
+    for settings in (training.MASON_SETTINGS, training.CHOI_SETTINGS):
+        assert set(settings) == {"test", "demo", "paper"}
 
 
-def test_the_history_is_tidy_and_the_run_says_where_it_came_from(whole):
+def test_the_history_is_tidy_and_the_run_says_what_it_was(whole):
     _, history, folder = whole
+    assert sorted(history) == sorted(COLUMNS.split())
     assert history[["epoch", "split"]].values.tolist() == [[e, s] for e in (1, 2, 3, 4) for s in ("train", "held_out")]
     (run,) = folder.iterdir()
-    same(pd.read_csv(run / "history.csv"), history)
+    pd.testing.assert_frame_equal(pd.read_csv(run / "history.csv"), history)
     record = json.loads((run / "run.json").read_text())
-    assert record["settings"]["seed"] == 3 and record["data"] == FACTS and record["parameters"] == 81_698
+    assert record["data"] == FACTS and record["parameters"] == 81_698 and record["tags"] == list(map(str, range(50)))
     assert record["versions"]["keras"] == keras.__version__ and record["hardware"] and record["seconds"] > 0
+    settings = record["settings"]
+    assert (settings["seed"], settings["batch_size"], settings["loss"]) == (3, 10, "binary_crossentropy")
+    assert settings["optimizer"]["class_name"] == "Adam"
+    assert settings["optimizer"]["config"]["learning_rate"] == pytest.approx(1e-3)
 
 
-def test_scores_are_scikit_learn_s_and_keras_s(whole):
+def test_the_scores_are_scikit_learn_s_and_keras_s(whole):
     model, history, _ = whole
-    x, y = make_data()[1]
+    (_, y_train), (x, y) = make_data()
     scores = model.predict(x, verbose=0)
-    last = history[history["split"] == "held_out"].iloc[-1]
+    last = history.iloc[-1]
     both = (y.sum(axis=0) > 0) & (y.sum(axis=0) < len(y))
     assert last["macro_auc"] == pytest.approx(roc_auc_score(y[:, both], scores[:, both]), abs=1e-6)
     assert last["average_precision"] == pytest.approx(average_precision_score(y[:, both], scores[:, both]), abs=1e-6)
-    model.compile(loss="binary_crossentropy", metrics=[keras.metrics.AUC(name="auc")])
+    assert (last["num_tags"], last["num_songs"]) == (both.sum(), 12)
     theirs = model.evaluate(x, y, verbose=0, return_dict=True)
-    assert last["streaming_auc"] == pytest.approx(theirs["auc"], abs=1e-5)
+    assert last["streaming_auc"] == pytest.approx(theirs["streaming_auc"], abs=1e-5)
     assert last["loss"] == pytest.approx(theirs["loss"], abs=1e-5)
+    constant = keras.metrics.AUC()
+    constant.update_state(y, np.tile(y_train.mean(axis=0), (12, 1)))
+    assert last["constant_auc"] == pytest.approx(float(constant.result()))
 
 
-def test_a_finished_run_is_loaded_and_other_settings_make_another_run(whole):
-    model, history, folder = whole
-    again_model, again = training.fit(BUILD, *make_data(), "run", 4, seed=3, folder=folder)
-    same(again, history)
-    np.testing.assert_array_equal(again_model.get_weights()[0], model.get_weights()[0])
-    assert len(list(folder.iterdir())) == 1
-    training.fit(BUILD, *make_data(), "run", 1, seed=4, folder=folder)
-    assert len(list(folder.iterdir())) == 2
+def test_fit_is_a_reader_s_compile_and_fit_in_one_call(whole, tmp_path):
+    """The lines of notebook 04, with other layer names in between, find the run that `fit` made."""
+    tiny(5)
+    keras.utils.set_random_seed(3)
+    model = BUILD()
+    adam, auc = keras.optimizers.Adam(1e-3), keras.metrics.AUC(name="streaming_auc")
+    model.compile(adam, "binary_crossentropy", metrics=[auc])
+    run = training.Run("run", model, *make_data(), 4, batch_size=10, seed=3, tags=range(50), folder=whole[2])
+    assert run.epochs_done == 4 and len(list(whole[2].iterdir())) == 1
+    model.fit(run.batches, epochs=4, initial_epoch=run.epochs_done, callbacks=[run], verbose=0)
+    same(run.history, whole[1])
+    same_weights(model, whole[0])
+    with pytest.raises(ValueError, match=r"initial_epoch=run\.epochs_done"):
+        model.fit(run.batches, epochs=4, callbacks=[run], verbose=0)
+
+
+def test_an_epoch_is_one_pass_of_keras_s_own_training(tmp_path):
+    """Batch by batch, in an order of seed and epoch: the same losses as Keras's own loop over the same batches."""
+    data, model = tiny_data(), tiny()
+    model.compile(keras.optimizers.Adam(0.1), "binary_crossentropy")
+    run = training.Run("run", model, data, data, 3, batch_size=5, seed=1, folder=tmp_path)
+    start = model.get_weights()
+    model.fit(run.batches, epochs=3, callbacks=[run], verbose=0)
+    assert len(run.batches) == 3 and int(model.optimizer.iterations) == 9
+    other = tiny()
+    other.compile(keras.optimizers.Adam(0.1), "binary_crossentropy")
+    other.set_weights(start)
+    orders = []
+    for epoch in range(3):
+        run.batches.begin(epoch)
+        orders.append(tuple(run.batches.order))
+        numbers = list(range(3))
+        random.seed(f"1 {epoch}")
+        random.shuffle(numbers)
+        for i in numbers:
+            other.train_on_batch(*run.batches[i])
+    assert len(set(orders)) == 3 and all(sorted(order) == list(range(12)) for order in orders)
+    same_weights(model, other)
 
 
 @pytest.mark.parametrize("target", ["history.csv", "run.json", "model.keras"])
@@ -95,8 +169,7 @@ def test_a_run_stopped_at_any_write_ends_the_same(whole, target, tmp_path, monke
     monkeypatch.undo()
     model, history = training.fit(BUILD, *make_data(), "run", 4, seed=3, folder=tmp_path)
     same(history, whole[1])
-    for ours, theirs in zip(model.get_weights(), whole[0].get_weights(), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    same_weights(model, whole[0])
 
 
 KILLED = """
@@ -111,14 +184,32 @@ t.training.fit(t.BUILD, *t.make_data(), "run", 4, seed=3, folder=Path(sys.argv[1
 def test_a_killed_process_resumes_to_the_same_end(whole, tmp_path):
     environment = os.environ | {"PYTHONPATH": str(paths.ROOT)}
     process = subprocess.Popen([sys.executable, "-c", KILLED, tmp_path], cwd=paths.ROOT, env=environment)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not list(tmp_path.glob("*/model.keras")) and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert list(tmp_path.glob("*/model.keras")), "the process ended before its first checkpoint"
-    _, history = training.fit(BUILD, *make_data(), "run", 4, seed=3, folder=tmp_path)
+    model, history = training.fit(BUILD, *make_data(), "run", 4, seed=3, folder=tmp_path)
     same(history, whole[1])
+    same_weights(model, whole[0])
+
+
+def test_a_cell_run_again_after_an_interrupt_forgets_the_broken_epoch(tmp_path):
+    data, model = tiny_data(), tiny()
+
+    def stop(batch, logs):
+        raise KeyboardInterrupt
+
+    def train(run, *more):
+        model.fit(run.batches, epochs=3, initial_epoch=run.epochs_done, callbacks=[run, *more], verbose=0)
+
+    model.compile("adam", "binary_crossentropy")
+    run = training.Run("run", model, data, data, 3, folder=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        train(run, keras.callbacks.LambdaCallback(on_train_batch_end=stop))
+    with pytest.raises(ValueError, match="build and compile it anew"):
+        train(run)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow traces")
@@ -136,23 +227,115 @@ def test_the_dtype_policy_is_used_and_then_put_back(tmp_path):
     assert training.fast_dtype_policy() in ("float32", "mixed_bfloat16")
 
 
-def test_patience_stops_after_the_best_epoch_returns_its_model_and_resumes(tmp_path):
+def test_patience_stops_after_the_best_epoch_gives_its_weights_and_trains_no_more(tmp_path):
     train, held_out = make_data()
-    model, history = training.fit(BUILD, train, held_out, "run", 30, patience=2, folder=tmp_path)
+    model, history = training.fit(BUILD, train, held_out, "run", 30, patience=np.int64(2), folder=tmp_path)
     aucs = history.query("split == 'held_out'")["macro_auc"].to_numpy()
     best = int(aucs.argmax())
     assert len(aucs) == best + 1 + 2 < 30, "chance labels cannot improve thirty times"
     assert metrics.macro(held_out[1], training.predict(model, held_out[0]))["macro_auc"] == pytest.approx(aucs[best])
-    _, again = training.fit(BUILD, train, held_out, "run", 30, patience=2, folder=tmp_path)
+    again_model, again = training.fit(BUILD, train, held_out, "run", 30, patience=2, folder=tmp_path)
     same(history, again)
+    same_weights(model, again_model)
 
 
 def test_an_undefined_score_is_never_the_best():
-    def since(aucs):
-        return training._epochs_since_best(pd.DataFrame({"split": "held_out", "macro_auc": aucs}))
+    class Scored(runs.Run):
+        def __init__(self, aucs):
+            self.history = pd.DataFrame({"split": "held_out", "macro_auc": aucs})
 
-    assert [since([0.5, 0.6, 0.6]), since([0.5, np.nan]), since([np.nan, 0.5]), since([np.nan] * 2)] == [1, 1, 0, 1]
-    assert training._epochs_since_best(pd.DataFrame()) == 0
+    found = [
+        Scored(aucs)._epochs_since_best() for aucs in ([0.5, 0.6, 0.6], [0.5, np.nan], [np.nan, 0.5], [np.nan] * 2)
+    ]
+    assert found == [1, 1, 0, 1]
+
+
+# --- A run is found by what it was made of -------------------------------------------------------------------------
+
+
+def test_the_same_again_is_the_same_run_whatever_was_built_before(fit_tiny):
+    assert fit_tiny(seed=1, learning_rate=0.25) and fit_tiny(functools.partial(tiny, 2))
+    assert fit_tiny(seed=np.int64(1), learning_rate=np.float32(0.25), num_epochs=np.int32(1)) is None
+
+
+def test_any_other_ingredient_makes_another_run(fit_tiny):
+    x, y = tiny_data()
+    changed = x.copy()
+    changed[7, 2] += 1e-6  # one number of one row
+    assert fit_tiny()
+    for change in (
+        {"build": functools.partial(tiny, 5)}, {"build": functools.partial(tiny, 6)}, {"data": (changed, y)},
+        {"data": (x, 1 - y)}, {"tags": ["a", "b", "c"]}, {"seed": 1}, {"batch_size": 5}, {"learning_rate": 2e-3},
+        {"weight_decay": 0.5}, {"label_smoothing": 0.3}, {"patience": 1}, {"dtype_policy": "mixed_bfloat16"},
+    ):  # fmt: skip
+        assert fit_tiny(**change), change
+
+
+def test_two_augmentations_are_two_runs(fit_tiny):
+    def add(by):
+        return lambda x, rng: x + by
+
+    found = [lambda x, rng: x * 0, lambda x, rng: x, lambda x, rng: np.sin(x), lambda x, rng: np.cos(x), add(1), add(2)]
+    found += [functools.partial(lambda x, rng, by: x + by, by=by) for by in (0.1, 0.2)]
+    assert all(fit_tiny(augment=augment) for augment in found)
+    assert fit_tiny(augment=add(1)) is None, "the same code and values"
+
+
+def test_other_initial_weights_are_another_run(fit_tiny):
+    def pretrained(value):
+        model = tiny()
+        model.set_weights([np.full_like(weights, value) for weights in model.get_weights()])
+        return model
+
+    assert fit_tiny(functools.partial(pretrained, 0.1)) and fit_tiny(functools.partial(pretrained, 0.2))
+
+
+def test_repaired_rows_of_a_file_are_another_run(fit_tiny, tmp_path):
+    x, y = tiny_data()
+    found = []
+    for mel in (np.zeros_like(x), x):
+        with h5py.File(tmp_path / "new.h5", "w") as file:
+            file["mel"], file["ids"] = mel, [f"{i}.wav" for i in range(12)]
+        (tmp_path / "new.h5").replace(tmp_path / "mel.h5")
+        found.append(fit_tiny(network_of_rows, (streaming.Rows([tmp_path / "mel.h5"], "mel"), y)))
+    assert None not in found
+
+
+def network_of_rows():
+    inputs = keras.Input((4, 1))
+    return keras.Model(inputs, keras.layers.Dense(3, activation="sigmoid")(keras.layers.Flatten()(inputs)))
+
+
+# --- Bad input -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("side", ["train", "held_out"])
+@pytest.mark.parametrize("fault", ["no rows", "other rows", "other tags", "not binary", "undefined"])
+def test_inputs_and_labels_that_do_not_fit_are_refused_before_training(side, fault, tmp_path):
+    x, y = tiny_data()
+    bad = {
+        "no rows": (x[:0], y[:0]),
+        "other rows": (x, y[1:]),
+        "other tags": (x, y[:, 1:]),
+        "not binary": (x, y * 0.9),
+        "undefined": (x, np.where(y, np.nan, 0)),
+    }[fault]
+    sides = {"train": (x, y), "held_out": (x, y), side: bad}
+    with pytest.raises(ValueError, match=f"tiny, {side}: .* give some inputs"):
+        training.fit(tiny, sides["train"], sides["held_out"], "tiny", 1, folder=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["model.keras", "history.csv"])
+def test_a_damaged_run_is_named(name, fit_tiny, tmp_path):
+    run = tmp_path / fit_tiny()
+    content = (run / name).read_bytes()
+    (run / name).write_bytes(content[: len(content) // 2] if name == "model.keras" else b"\0")
+    with pytest.raises(ValueError, match=rf"{run.name} is damaged .* delete that folder"):
+        fit_tiny()
+
+
+# --- What else ------------------------------------------------------------------------------------------------------
 
 
 def test_a_wider_network_takes_longer_a_clip():
@@ -169,29 +352,13 @@ def test_transposing_turns_each_song_and_keeps_its_notes():
     assert len(set(shifts)) > 6
 
 
-@pytest.mark.parametrize("option", [{"weight_decay": 0.5}, {"label_smoothing": 0.3}, {"augment": training.transpose}])
-def test_each_cure_changes_the_run_and_is_recorded(option, whole, tmp_path):
-    _, history = training.fit(BUILD, *make_data(), "run", 1, seed=3, folder=tmp_path, **option)
-    assert not np.isclose(history["loss"][1], whole[1]["loss"][1], rtol=1e-6)
-    ((name, value),) = option.items()
-    (run,) = tmp_path.iterdir()
-    assert json.loads((run / "run.json").read_text())["settings"][name] == getattr(value, "__name__", value)
-
-
-def test_the_batch_shrinks_to_the_memory():
-    small, large = (models.choi_network("crnn", budget) for budget in ("0.1M", "3M"))
-    assert training.batch_that_fits(small, 1e15, at_most=32) == 32
-    assert training.batch_that_fits(small, 1, at_most=32) == 1
-    t4 = 15 * 2**30  # bytes
-    assert training.batch_that_fits(small, t4, 32) == 32 > training.batch_that_fits(large, t4, 32) > 4
-    assert training.device_bytes() > 2**28
-
-
-@pytest.mark.parametrize("name", ["model.keras", "history.csv"])
-def test_a_damaged_run_is_named(name, tmp_path):
-    training.fit(BUILD, *make_data(), "run", 1, folder=tmp_path)
-    (run,) = tmp_path.iterdir()
-    content = (run / name).read_bytes()
-    (run / name).write_bytes(content[: len(content) // 2] if name == "model.keras" else b"\0")
-    with pytest.raises(ValueError, match=rf"{run.name} is damaged .* delete that folder"):
-        training.fit(BUILD, *make_data(), "run", 1, folder=tmp_path)
+@pytest.mark.parametrize("answer", [None, "exit 9", "echo '[N/A]'", "printf '\\377'"])
+def test_hardware_has_a_name_whatever_the_gpu_s_tool_says(answer, tmp_path, monkeypatch):
+    monkeypatch.setattr(devices, "has_gpu", lambda: True)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if answer:
+        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{answer}\n")
+        (tmp_path / "nvidia-smi").chmod(0o755)
+    assert training.hardware()
+    monkeypatch.undo()
+    assert "cores" in training.hardware() or devices.has_gpu()
