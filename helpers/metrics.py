@@ -1,12 +1,12 @@
-"""Held-out scores: ROC AUC and average precision by tag and on average, bootstrap intervals, a constant baseline.
+"""Held-out scores: ROC AUC and average precision by tag and on average, intervals, a constant baseline.
 
-Macro: one score a tag, then the mean over tags. Sample-wise: one score a song, then the mean over songs. Micro: all
-song-tag cells in one pot. A tag that every song or no song carries has no score: it is NaN, never 0.5.
+Macro: the mean of a score a tag. Sample-wise: the mean of a score a song. Micro: all song-tag cells in one pot. A tag
+that every song or no song carries has no score: it is NaN, never 0.5.
 """
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
+from scipy import sparse, stats
 
 BLOCK_CELLS = 2**19  # song weights held at a time, 4 MB: more would leave the cache, and fill memory
 
@@ -15,7 +15,7 @@ def tag_scores(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.n
     """Return each tag's ROC AUC and average precision, two float64 arrays (num_tags,).
 
     `labels` is (num_songs, num_tags) of 0 and 1, `scores` the same shape, higher meaning "more likely".
-    Tags with one class only are NaN. Equal to scikit-learn's `roc_auc_score` and `average_precision_score`.
+    Equal to scikit-learn's `roc_auc_score` and `average_precision_score`.
     Raises ValueError for other shapes, labels that are not 0 or 1, and scores that are not finite.
     """
     aucs, precisions = _weighted(_curves(labels, scores), np.ones((len(labels), 1)))
@@ -23,17 +23,12 @@ def tag_scores(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def tag_table(labels: np.ndarray, scores: np.ndarray, vocabulary: list[str]) -> pd.DataFrame:
-    """Return one row a tag: `tag`, `num_positives` (songs), `auc`, `average_precision`.
-
-    Tags with one class only are listed too, with NaN scores: `table[table["auc"].isna()]`.
-    """
+    """Return one row a tag, also of those without a score: `tag`, `num_positives`, `auc`, `average_precision`."""
     aucs, precisions = tag_scores(labels, scores)
     if len(vocabulary) != len(aucs):
         raise ValueError(f"The vocabulary has {len(vocabulary)} tags, the labels {len(aucs)}.")
-    positives = np.asarray(labels).sum(axis=0, dtype=int)
-    return pd.DataFrame(
-        {"tag": list(vocabulary), "num_positives": positives, "auc": aucs, "average_precision": precisions}
-    )
+    table = {"tag": list(vocabulary), "num_positives": np.asarray(labels).sum(axis=0, dtype=int)}
+    return pd.DataFrame(table | {"auc": aucs, "average_precision": precisions})
 
 
 def macro(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
@@ -66,10 +61,7 @@ def averages(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
 
 
 def constant(train_labels: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Return the `averages` of a predictor that gives every song the same scores: each tag's share in training.
-
-    `train_labels` is (num_train_songs, num_tags), `labels` the held-out (num_songs, num_tags).
-    """
+    """Return the `averages` of a predictor that gives every song the same scores: each tag's share in training."""
     return averages(labels, np.tile(np.mean(train_labels, axis=0), (len(labels), 1)))
 
 
@@ -81,10 +73,8 @@ def bootstrap(labels, scores, groups=None, num_resamples=1000, seed=0) -> dict[s
     A tag that a resample holds in one class only is left out of that resample's mean.
     """
     aucs, precisions = bootstrap_tags(labels, scores, groups, num_resamples, seed)
-    return {
-        "macro_auc": np.array([_nanmean(row) for row in aucs]),
-        "average_precision": np.array([_nanmean(row) for row in precisions]),
-    }
+    names = ("macro_auc", "average_precision")
+    return {name: np.array(list(map(_nanmean, rows))) for name, rows in zip(names, (aucs, precisions), strict=True)}
 
 
 def bootstrap_tags(labels, scores, groups=None, num_resamples=1000, seed=0) -> tuple[np.ndarray, np.ndarray]:
@@ -104,15 +94,40 @@ def bootstrap_tags(labels, scores, groups=None, num_resamples=1000, seed=0) -> t
     return aucs, precisions
 
 
-def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Return the central `level` interval of bootstrap `values`.
+def interval(values: np.ndarray, level: float = 0.95, estimate: float | None = None) -> tuple[float, float]:
+    """Return the central `level` interval of bootstrap `values`, corrected for their bias if `estimate` is given.
 
-    It is (NaN, NaN) if more than one resample in twenty has no score at all: there are too few songs to say.
+    `estimate` is the score of the songs themselves. Resamples repeat songs, which raises average precision; Efron's
+    bias-corrected percentiles (1981) put as many values below the middle as lie below the estimate.
+    (NaN, NaN) if more than one resample in twenty has no score at all: there are too few songs to say.
     """
-    if np.isnan(values).mean() > 0.05:
+    values = np.asarray(values)
+    defined = values[~np.isnan(values)]
+    if len(defined) < 0.95 * len(values):
         return float("nan"), float("nan")
-    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
+    levels = np.array([(1 - level) / 2, (1 + level) / 2])
+    if estimate is not None:
+        below = np.mean(defined < estimate) + np.mean(defined == estimate) / 2
+        bias = stats.norm.ppf(np.clip(below, 0.5 / len(defined), 1 - 0.5 / len(defined)))
+        levels = stats.norm.cdf(2 * bias + stats.norm.ppf(levels))
+    low, high = np.quantile(defined, levels)
     return float(low), float(high)
+
+
+def over_seeds(estimates, resamples, num_groups: int, level: float = 0.95) -> tuple[float, float, float]:
+    """Return mean, low and high of a score over seeds: a t interval for luck of the seed and of the songs.
+
+    `estimates` (num_seeds,): the score of each seed, or a difference of two. `resamples` (num_seeds, num_resamples):
+    each seed's `bootstrap`, all with the same resamples, of `num_groups` songs or artists. The variance is that over
+    seeds, s^2 / num_seeds, plus that of the seeds' mean over resamples; degrees of freedom: Welch and Satterthwaite.
+    """
+    estimates, means = np.asarray(estimates, float), np.mean(resamples, axis=0)
+    of_seeds = estimates.var(ddof=1) / len(estimates) if len(estimates) > 1 else 0.0
+    of_songs = np.nanvar(means, ddof=1)
+    freedom = (of_seeds + of_songs) ** 2 / (of_seeds**2 / max(1, len(estimates) - 1) + of_songs**2 / (num_groups - 1))
+    reach = stats.t.ppf((1 + level) / 2, freedom) * np.sqrt(of_seeds + of_songs)
+    mean = estimates.mean()
+    return float(mean), float(mean - reach), float(mean + reach)
 
 
 def _nanmean(values: np.ndarray) -> float:
