@@ -2,172 +2,121 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
 
+from helpers.tags import nfc
+
+# How the names of two songs can differ, from not at all to most, and what each way to match allows.
+KINDS = ("none", "case", "punctuation", "diacritics", "title differs", "artist differs", "title and artist differ")
+MATCHES = {"exact": KINDS[:1], "normalized": KINDS[:4], "track_id": KINDS}
+
 
 def plain(text: str) -> str:
-    """Return `text` without case, diacritics, punctuation and blanks, and with "&" written "and"."""
-    return _without_punctuation(unicodedata.normalize("NFKD", text))
+    """Return `text` without case, punctuation and blanks, without diacritics of Latin, Greek and Cyrillic letters."""
+    return _letters(unicodedata.normalize("NFKD", text), ("LATIN", "GREEK", "CYRILLIC"))
 
 
-def _without_punctuation(text):
-    text = text.casefold().replace("&", "and")
-    # A name like "!!!" is all punctuation: leave it, or it would equal every other such name.
-    return "".join(c for c in text if c.isalnum()) or text
+def _letters(text, bare=()):
+    """Return the letters, digits and marks of `text` in lower case, without the marks on letters of `bare` scripts."""
+    kept = letter = ""
+    for char in text.casefold().replace("&", "and"):
+        mark = unicodedata.category(char).startswith("M")
+        letter = letter if mark else char
+        if letter.isalnum() and not (mark and unicodedata.name(letter, "").startswith(bare)):
+            kept += char
+    return kept or text  # a name like "!!!" would else equal every other such name
 
 
-# The form in which two names are compared, by the way to match.
-MATCHES: dict[str, Callable[[str], str]] = {"exact": str, "normalized": plain, "track_id": lambda name: ""}
-# Forms from strict to lenient: the first in which two names agree says what kind of difference they have.
-KINDS = {"case": str.casefold, "punctuation": _without_punctuation, "diacritics": plain}
-NAMES = ["title", "artist_name", "lastfm_title", "lastfm_artist"]
-
-
-def read_mismatches(path: Path) -> set[str]:
-    """Return the track ids in the MSD's list of songs known to be matched to the wrong track.
-
-    `path`: the data set's `sid_mismatches.txt`, with lines like `ERROR: <song_id track_id> ...`.
-    Raises ValueError if it holds no such line.
-    """
-    ids = set(re.findall(r"<SO\w{16} (TR\w{16})>", Path(path).read_text(encoding="utf-8", errors="replace")))
+def read_mismatches(data_folder: Path) -> set[str]:
+    """Return the track ids in `sid_mismatches.txt`, the MSD's list of wrongly matched songs; none if it is absent."""
+    if not (path := Path(data_folder, "sid_mismatches.txt")).is_file():
+        return set()
+    ids = set(re.findall(r"<SO\w{16} (TR\w{16})>", path.read_text(encoding="utf-8", errors="replace")))
     if not ids:
-        raise ValueError(f"{path} has no line like 'ERROR: <song_id track_id> ...'; is it sid_mismatches.txt?")
+        raise ValueError(f"{path} has no line like 'ERROR: <song_id track_id> ...'; download it again or delete it.")
     return ids
 
 
-def join(
-    tracks: pd.DataFrame,
-    tags: pd.DataFrame,
-    vocabulary: list[str],
-    segments: int,
-    match: str = "exact",
-    mismatches: Collection[str] = (),
-) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
-    """Join MSD tracks with last.fm tags; return (songs, report). Mason 2020, "Joining and filtering".
+def join(tracks, tags, vocabulary, segments, match="exact", mismatches=()) -> tuple[pd.DataFrame, dict]:
+    """Join `msd.read_tracks` with `lastfm.read_tags`; return (songs, report). Mason 2020, "Joining and filtering".
 
-    `tracks` and `tags` come from `helpers.msd.read_tracks` and `helpers.lastfm.read_tags`. If the tags are from the
-    last.fm database, which knows no names, `match` must be "track_id" and no mismatches are reported.
-    `match`: what must agree beside the track_id: "exact" (title and artist, letter by letter: Mason's inner
-    merge on three keys), "normalized" (title and artist but for case, diacritics and punctuation) or
-    "track_id" (nothing). `mismatches`: track ids to leave out, see `read_mismatches`.
-    Kept are songs with at least one tag of `vocabulary` (as spelt there, whatever its count) and at least
-    `segments` segments; more than `segments` are cut off.
-
-    `songs`: in the order of `tracks`, with the columns of `tracks` (`num_segments` is that of the whole
-    song, `segments_pitches` float32 (segments, 12)) and `labels`, uint8 (num_tags,), 1 where the song has the
-    tag. `songs.attrs` holds `vocabulary`, `segments` and `match`.
-    `report["steps"]`: `step`, `kept`, `dropped` (songs), `why`. `report["mismatches"]`: the songs with the
-    same track_id but other names, both names, the `kind` of difference, and whether they were `kept`.
-    Raises ValueError for an unknown `match` or one that the tags have no names for, an empty or repeating
-    vocabulary, fewer than 12 segments, or a repeated track_id.
+    `match`: what must agree beside the track_id: "exact" (title and artist, letter by letter), "normalized" (the same
+    but for case, diacritics and punctuation) or "track_id" (nothing). `mismatches`: track ids to leave out.
+    `songs`: the tracks with a tag of `vocabulary` (whatever its count) and at least `segments` segments, with
+    `segments_pitches` cut to float32 (segments, 12), and `labels`, uint8 (num_tags,). `songs.attrs` says how.
+    `report["steps"]`: `step`, `kept`, `dropped`, `why`. `report["mismatches"]`: the songs whose names differ, both
+    names, the `kind` of difference, and whether they were `kept`. Raises ValueError for arguments it cannot use.
     """
-    if match not in MATCHES:
-        raise ValueError(f"match is {match!r}; use one of {sorted(MATCHES)}.")
-    named = {"title", "artist_name"} <= set(tags)
-    if not named and match != "track_id":
-        raise ValueError(f"These tags hold no names to compare (match={match!r}); use the JSON files or 'track_id'.")
-    if isinstance(vocabulary, str) or not len(vocabulary) or len(set(vocabulary)) < len(vocabulary):
+    if isinstance(vocabulary, str) or not len(vocabulary) or len(set(map(nfc, vocabulary))) < len(vocabulary):
         raise ValueError("The vocabulary must be a list of at least one tag, without repeats.")
-    if segments < 12:
-        raise ValueError(f"segments is {segments}; the network needs at least 12.")
-    for table, name in ((tracks, "tracks"), (tags, "tags")):
-        if not table["track_id"].is_unique:
-            repeated = table["track_id"][table["track_id"].duplicated()].iloc[0]
-            raise ValueError(f"{name} holds the track_id {repeated} twice; keep one row a song.")
+    if match not in MATCHES or segments < 12:
+        raise ValueError(f"match is {match!r} and segments is {segments}; use one of {list(MATCHES)} and at least 12.")
+    known = tracks[~tracks["track_id"].isin(list(mismatches))]
+    lastfm = tags.rename(columns={"title": "lastfm_title", "artist_name": "lastfm_artist"})
+    pairs = known.merge(lastfm, on="track_id", validate="one_to_one")
+    names = pairs[["track_id", "title", "artist_name", "lastfm_title", "lastfm_artist"]]
+    names = names.assign(kind=[_kind(*row) for _, *row in names.itertuples(index=False)])
+    names["kept"] = names["kind"].isin(MATCHES[match])
+    carried = [{nfc(tag) for tag, _ in row} for row in pairs["tags"]]
+    labels = np.array([[nfc(tag) in row for row in carried] for tag in vocabulary], np.uint8).T
+    songs = pairs[tracks.columns].assign(labels=list(np.ascontiguousarray(labels)))
+    steps = [
+        ("read", len(tracks), "MSD files that could be read"),
+        ("not a known mismatch", len(known), "the MSD lists the song as matched to the wrong track"),
+        ("in last.fm", len(songs), "no last.fm file has the track_id"),
+    ]
+    keep = np.ones(len(songs), bool)
+    for step, mask, why in (
+        ("names match", names["kept"], f"title or artist differ (match={match!r})"),
+        ("has a vocabulary tag", labels.any(axis=1), f"none of its tags is among the {len(vocabulary)}"),
+        ("long enough", songs["num_segments"] >= segments, f"fewer than {segments} segments"),
+    ):
+        keep &= mask.astype(bool)
+        steps.append((step, int(keep.sum()), why))
+    steps = pd.DataFrame(steps, columns=["step", "kept", "why"])
+    steps.insert(2, "dropped", -steps["kept"].diff().fillna(0).astype(int))
+    songs = songs[keep].reset_index(drop=True)
+    songs["segments_pitches"] = [song[:segments].copy() for song in songs["segments_pitches"]]  # frees the rest
+    songs.attrs = {"vocabulary": list(map(str, vocabulary)), "segments": int(segments), "match": match}
+    songs.attrs |= {"mismatches": joblib.hash(sorted(mismatches)), "num_songs": len(songs)}
+    return songs, {"steps": steps, "mismatches": names[names["kind"] != "none"].reset_index(drop=True)}
 
-    steps = [("read", len(tracks), 0, "MSD files that could be read")]
 
-    def keep(songs, mask, step, why):
-        kept = songs[np.asarray(mask, bool)]
-        steps.append((step, len(kept), len(songs) - len(kept), why))
-        return kept
-
-    known = ~tracks["track_id"].isin(list(mismatches))
-    songs = keep(tracks, known, "not a known mismatch", "the MSD lists the song as matched to the wrong track")
-    found = songs["track_id"].isin(tags["track_id"])
-    songs = keep(songs, found, "in last.fm", "no last.fm file has the track_id")
-    lastfm = tags.set_index("track_id").loc[songs["track_id"]]
-    names = lastfm if named else songs  # none to compare: every pair counts as the same
-    pairs = songs[["track_id", "title", "artist_name"]].assign(
-        lastfm_title=names["title"].array, lastfm_artist=names["artist_name"].array
-    )
-    same = [_same(*names, MATCHES[match]) for names in pairs[NAMES].itertuples(index=False)]
-    songs = songs.assign(labels=_labels(lastfm["tags"], vocabulary))
-    songs = keep(songs, same, "names match", f"title or artist differ (match={match!r})")
-    tagged = [labels.any() for labels in songs["labels"]]
-    songs = keep(songs, tagged, "has a vocabulary tag", f"none of its tags is among the {len(vocabulary)}")
-    long = songs["num_segments"] >= segments
-    songs = keep(songs, long, "long enough", f"fewer than {segments} segments").reset_index(drop=True)
-    # Copies, so that the whole songs can be freed.
-    songs["segments_pitches"] = [song[:segments].copy() for song in songs["segments_pitches"]]
-    songs.attrs = {"vocabulary": list(vocabulary), "segments": int(segments), "match": match}
-    report = {
-        "steps": pd.DataFrame(steps, columns=["step", "kept", "dropped", "why"]),
-        "mismatches": _mismatches(pairs.assign(kept=same)),
-    }
-    return songs, report
+def _kind(title, artist, lastfm_title, lastfm_artist):
+    """Return which of `KINDS` the difference is: names that agree in a stricter form agree in the later ones."""
+    for kind, form in zip(KINDS, (nfc, lambda t: nfc(t).casefold(), lambda t: _letters(nfc(t)), plain), strict=False):
+        same = form(title) == form(lastfm_title), form(artist) == form(lastfm_artist)
+        if all(same):
+            return kind
+    return {(False, True): "title differs", (True, False): "artist differs"}.get(same, "title and artist differ")
 
 
 def label_matrix(songs: pd.DataFrame) -> np.ndarray:
     """Return the labels of `songs` as uint8 (num_songs, num_tags), one column per vocabulary tag."""
-    if songs.empty:
-        return np.zeros((0, len(songs.attrs["vocabulary"])), np.uint8)
-    return np.stack(songs["labels"].tolist())
+    return np.stack(list(songs["labels"])) if len(songs) else np.zeros((0, len(songs.attrs["vocabulary"])), np.uint8)
 
 
 def pitches(songs: pd.DataFrame) -> np.ndarray:
     """Return the network's input, float32 (num_songs, 12, segments, 1): an image per song (Mason 2020)."""
-    if songs.empty:
-        return np.zeros((0, 12, songs.attrs["segments"], 1), np.float32)
-    images = np.empty((len(songs), 12, len(songs["segments_pitches"].iloc[0])), np.float32)
-    np.stack([song.T for song in songs["segments_pitches"]], out=images)
-    return images[..., np.newaxis]
+    arrays = list(songs["segments_pitches"])
+    return crops(arrays, len(arrays[0]) if arrays else songs.attrs["segments"])
 
 
 def crops(arrays: Iterable[np.ndarray], segments: int, place: float | np.ndarray = 0.0) -> np.ndarray:
     """Return `segments` segments of each song as the network's input, float32 (num_songs, rows, segments, 1).
 
     `arrays`: one (num_segments, rows) a song, pitches or timbre or both. `place`, one number or one a song: where in
-    the song, from 0 (the start) to 1 (the end). A song with fewer segments is taken whole, with zeros after its end,
-    which `helpers.models.masked` passes over.
+    the song, from 0 (start) to 1 (end). Zeros follow a shorter song; `helpers.models.masked` passes over them.
     """
     arrays = list(arrays)
-    images = np.zeros((len(arrays), arrays[0].shape[1], segments, 1), np.float32)
+    images = np.zeros((len(arrays), arrays[0].shape[1] if arrays else 12, segments, 1), np.float32)
     for image, song, share in zip(images, arrays, np.broadcast_to(place, len(arrays)), strict=True):
         start = round(share * max(0, len(song) - segments))
         cut = song[start : start + segments]
         image[:, : len(cut), 0] = cut.T
     return images
-
-
-def _same(title, artist, lastfm_title, lastfm_artist, form):
-    return form(title) == form(lastfm_title) and form(artist) == form(lastfm_artist)
-
-
-def _labels(tag_lists, vocabulary):
-    index = {tag: i for i, tag in enumerate(vocabulary)}
-    labels = np.zeros((len(tag_lists), len(vocabulary)), np.uint8)
-    for row, tags in zip(labels, tag_lists, strict=True):
-        row[[index[tag] for tag, _ in tags if tag in index]] = 1
-    return list(labels)
-
-
-def _mismatches(pairs):
-    """Return the rows of `pairs` whose names differ, with the `kind` of difference."""
-    kinds = [_kind(*names) for names in pairs[NAMES].itertuples(index=False)]
-    pairs.insert(5, "kind", pd.Series(kinds, pairs.index, dtype=object))
-    return pairs[pairs["kind"] != "none"].reset_index(drop=True)
-
-
-def _kind(*names):
-    for kind, form in {"none": str, **KINDS}.items():
-        if _same(*names, form):
-            return kind
-    title, artist, lastfm_title, lastfm_artist = map(plain, names)
-    if title != lastfm_title and artist != lastfm_artist:
-        return "title and artist differ"
-    return "title differs" if title != lastfm_title else "artist differs"

@@ -4,11 +4,10 @@ Data comes from `CRNN_DATA` if that is set, else from the synthetic demo set in 
 """
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data"
@@ -30,25 +29,25 @@ def preset() -> str:
 def data_folder() -> Path:
     """Return the folder with the MSD and last.fm files: `CRNN_DATA`, or `data/demo`.
 
-    Raises FileNotFoundError if `CRNN_DATA` names no folder.
+    A relative `CRNN_DATA` starts at the current folder. Raises FileNotFoundError if it names no folder.
     """
     chosen = os.environ.get("CRNN_DATA")
     if not chosen:
         return DEMO
     folder = Path(chosen).expanduser().resolve()
     if not folder.is_dir():
-        raise FileNotFoundError(f"CRNN_DATA={chosen!r} is not a folder; set it to the folder with the data.")
+        raise FileNotFoundError(f"CRNN_DATA={chosen!r}: {folder} is not a folder; set it to the data's full path.")
     return folder
 
 
 def is_synthetic(folder: Path) -> bool:
-    """Return True if `folder` was written by `helpers.demo_data`."""
-    return (folder / DEMO_MARKER).is_file()
+    """Return True if `folder` was written by `helpers.demo`."""
+    return (Path(folder) / DEMO_MARKER).is_file()
 
 
 def provenance(folder: Path) -> dict:
     """Return what every result and figure must carry on: `dataset` (the folder's name) and `synthetic`."""
-    folder, synthetic = Path(folder), is_synthetic(Path(folder))
+    folder, synthetic = Path(folder), is_synthetic(folder)
     if synthetic and is_synthetic(folder.parent):
         folder = folder.parent  # the demo's recordings go by the name of the demo set they lie in
     return {"dataset": folder.name, "synthetic": synthetic}
@@ -58,40 +57,19 @@ def provenance(folder: Path) -> dict:
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` on success, remove it on any error.
 
-    A reader sees the old file or the whole new one, never half of it, also if the process is killed.
+    A reader sees the old file or the whole new one, never half of it, also if the process is killed. An OSError
+    that names no file, as those of a full disk do, gets `path` as its `filename`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The name keeps the suffix (some writers choose the format by it) and is unique to this process.
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    umask = os.umask(0)
-    os.umask(umask)
+    temporary = path.with_name(f".{uuid4().hex}{path.suffix}")  # some writers choose the format by the suffix
     try:
-        with naming(path):
-            yield temporary
-        # mkstemp makes private files; give the result the permissions any new file would have.
-        temporary.chmod(0o666 & ~umask)
+        yield temporary
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Add `path` to an OSError that names no file, as those of a full disk do."""
-    try:
-        yield
     except OSError as error:
         if error.errno is not None and error.filename is None:
             error.filename = str(path)
         raise
-
-
-def free_bytes(folder: Path) -> int:
-    """Return the free space, in bytes, on the disk that `folder` is or will be on."""
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
+    finally:
+        with suppress(OSError):  # it is renamed, was never made, or cannot be removed: not the error to report
+            temporary.unlink()

@@ -10,36 +10,30 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers import demo_data, paths, plots
+from helpers import demo, paths, plots
 
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "h5py", "scikit-learn", "librosa")
-
 _started = time.monotonic()
 
 
 def start(seed: int = 0) -> Path:
-    """Print what this notebook runs on and return the data folder; makes the demo set if there is no other data.
-
-    Keras is not loaded: notebooks that need no network stay quick.
-    """
+    """Print what this notebook runs on and return the data folder; makes the demo set if there is no other data."""
     global _started
     _started = time.monotonic()
-    # TensorFlow reads this when it is first imported; its start-up notes say nothing to a reader.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up notes say nothing to a reader
     # Take a GPU's memory as it is needed, or a second notebook finds none left (TensorFlow, JAX).
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    # A filter, because TensorFlow sets the logger's level itself when it finds that it runs interactively.
+    # Not by the logger's level: TensorFlow sets that itself when it runs interactively.
     logging.getLogger("tensorflow").addFilter(lambda record: record.levelno >= logging.ERROR)
     plots.style()
     np.random.seed(seed)  # noqa: NPY002 - the legacy generator is what third-party code may use
-    found = [f"{package} {_version(package)}" for package in PACKAGES]
-    print(f"Python {platform.python_version()}, " + ", ".join(found))
+    print(f"Python {platform.python_version()}, " + ", ".join(map(_version, PACKAGES)))
     gpu = "yes" if shutil.which("nvidia-smi") else "none found (fine for the demo; see 04 for Colab's)"
     print(f"Backend: {os.environ.get('KERAS_BACKEND', 'tensorflow')}. GPU: {gpu}. CPU cores: {os.cpu_count()}.")
     folder = paths.data_folder()
     if folder == paths.DEMO:
-        demo_data.ensure()
+        demo.ensure()
     kind = "synthetic demo data, not real music" if paths.is_synthetic(folder) else "real files"
     print(f"Data: {folder.name} ({kind}). Preset: {paths.preset()}. Seed: {seed}.")
     return folder
@@ -59,8 +53,8 @@ def use_drive(folder: str = "/content/drive/MyDrive/crnn-music-tagging-data") ->
     paths.SNAPSHOTS, paths.RESULTS = Path(folder, "snapshots"), Path(folder, "results")
 
 
-def _version(package: str) -> str:
+def _version(package):
     try:
-        return version(package)
+        return f"{package} {version(package)}"
     except PackageNotFoundError:
-        return "not installed"
+        return f"{package} not installed"

@@ -1,58 +1,50 @@
 """Tag vocabularies: Mason's 50 tags, Choi's 50 tags, or the most frequent tags of the data at hand."""
 
+import unicodedata
+from collections import Counter
+
 import pandas as pd
 
 # The 50 most frequent tags of all of last.fm, most frequent first (Mason 2020, "Data").
 MASON_TOP50 = (
-    """
-rock, pop, alternative, indie, electronic, female vocalists, favorites, Love, dance, 00s,
-alternative rock, jazz, beautiful, singer-songwriter, metal, chillout, male vocalists, Awesome,
-classic rock, soul, indie rock, Mellow, electronica, 80s, folk, british, 90s, chill, american,
-instrumental, punk, oldies, seen live, blues, hard rock, cool, Favorite, ambient, acoustic,
-experimental, Favourites, female vocalist, guitar, Hip-Hop, 70s, party, country, easy listening,
-sexy, catchy
-""".strip()
-    .replace("\n", " ")
-    .split(", ")
-)
+    "rock, pop, alternative, indie, electronic, female vocalists, favorites, Love, dance, 00s, alternative rock, jazz, "
+    "beautiful, singer-songwriter, metal, chillout, male vocalists, Awesome, classic rock, soul, indie rock, Mellow, "
+    "electronica, 80s, folk, british, 90s, chill, american, instrumental, punk, oldies, seen live, blues, hard rock, "
+    "cool, Favorite, ambient, acoustic, experimental, Favourites, female vocalist, guitar, Hip-Hop, 70s, party, "
+    "country, easy listening, sexy, catchy"
+).split(", ")
 
 # In the order of the released 2016 models (Choi et al. 2017, section 3).
 CHOI_TOP50 = (
-    """
-rock, pop, alternative, indie, electronic, female vocalists, dance, 00s, alternative rock, jazz,
-beautiful, metal, chillout, male vocalists, classic rock, soul, indie rock, Mellow, electronica,
-80s, folk, 90s, chill, instrumental, punk, oldies, blues, hard rock, ambient, acoustic,
-experimental, female vocalist, guitar, Hip-Hop, 70s, party, country, easy listening, sexy, catchy,
-funk, electro, heavy metal, Progressive rock, 60s, rnb, indie pop, sad, House, happy
-""".strip()
-    .replace("\n", " ")
-    .split(", ")
-)
+    "rock, pop, alternative, indie, electronic, female vocalists, dance, 00s, alternative rock, jazz, beautiful, "
+    "metal, chillout, male vocalists, classic rock, soul, indie rock, Mellow, electronica, 80s, folk, 90s, chill, "
+    "instrumental, punk, oldies, blues, hard rock, ambient, acoustic, experimental, female vocalist, guitar, Hip-Hop, "
+    "70s, party, country, easy listening, sexy, catchy, funk, electro, heavy metal, Progressive rock, 60s, rnb, "
+    "indie pop, sad, House, happy"
+).split(", ")
 
-# The four categories of Choi et al. 2017, section 3.3 and Figure 3, in the paper's order. Section 3 names rock, pop;
-# sad, happy; female vocalist, guitar; and 60s to 00s. The rest is our own reading: "oldies" could be a genre, too.
-CHOI_CATEGORIES = {
-    tag: category
-    for category, names in {
-        "genre": "rock, pop, alternative, indie, electronic, dance, alternative rock, jazz, metal, classic rock, soul, "
-        "indie rock, electronica, folk, punk, blues, hard rock, ambient, experimental, Hip-Hop, country, funk, "
-        "electro, heavy metal, Progressive rock, rnb, indie pop, House",
-        "mood": "beautiful, chillout, Mellow, chill, party, easy listening, sexy, catchy, sad, happy",
-        "instrument": "female vocalists, male vocalists, instrumental, acoustic, female vocalist, guitar",
-        "era": "00s, 80s, 90s, oldies, 70s, 60s",
-    }.items()
-    for tag in names.split(", ")
+# The categories of Choi et al. 2017, section 3.3 and Figure 3, in their order. Section 3 names rock, pop; sad, happy;
+# female vocalist, guitar; 60s to 00s. The rest is our own reading: "oldies" could be a genre. All others are genres.
+_NAMED = {
+    "mood": "beautiful, chillout, Mellow, chill, party, easy listening, sexy, catchy, sad, happy",
+    "instrument": "female vocalists, male vocalists, instrumental, acoustic, female vocalist, guitar",
+    "era": "00s, 80s, 90s, oldies, 70s, 60s",
 }
+_CATEGORIES = {tag: category for category, names in _NAMED.items() for tag in names.split(", ")}
+CHOI_CATEGORIES = {tag: "genre" for tag in CHOI_TOP50 if tag not in _CATEGORIES} | _CATEGORIES
+
+
+def nfc(text: str) -> str:
+    """Return `text` in the Unicode form in which names and tags are compared ("é" can be one character or two)."""
+    return unicodedata.normalize("NFC", text)
 
 
 def top_tags(tags: pd.DataFrame, k: int) -> list[str]:
-    """Return the `k` tags that most songs of `tags` carry, most frequent first, ties in alphabetical order.
+    """Return the `k` tags that most songs of `lastfm.read_tags` carry, most frequent first, ties in alphabetical order.
 
-    `tags` comes from `helpers.lastfm.read_tags`. A tag counts once per song, whatever its last.fm count.
-    Raises ValueError if the data holds fewer than `k` different tags.
+    A tag counts once per song, whatever its last.fm count. Raises ValueError if there are fewer than `k` tags.
     """
-    names = pd.Series([name for row in tags["tags"] for name in {tag for tag, _ in row}], dtype=object)
-    counts = names.value_counts().rename_axis("tag").reset_index(name="songs")
+    counts = Counter(tag for row in tags["tags"] for tag in {nfc(tag) for tag, _ in row})
     if len(counts) < k:
         raise ValueError(f"{k} tags were asked for, but the data holds {len(counts)} different tags.")
-    return list(counts.sort_values(["songs", "tag"], ascending=[False, True])["tag"].head(k))
+    return sorted(counts, key=lambda tag: (-counts[tag], tag))[:k]

@@ -1,8 +1,14 @@
 """Folders, presets and atomic writing."""
 
+import errno
+import os
+import subprocess
+import sys
+import time
+
 import pytest
 
-from helpers import paths, tags
+from helpers import paths
 
 
 def test_the_preset_is_demo_unless_another_known_one_is_named(monkeypatch):
@@ -26,8 +32,15 @@ def test_data_is_the_demo_set_unless_a_folder_is_named(monkeypatch, tmp_path):
     for folder in (inside, inside.parent):
         (folder / paths.DEMO_MARKER).touch()
     assert paths.provenance(inside) == {"dataset": "demo", "synthetic": True}
-    monkeypatch.setenv("CRNN_DATA", str(tmp_path / "absent"))
-    with pytest.raises(FileNotFoundError, match="absent"):
+
+
+def test_a_relative_data_folder_starts_at_the_current_one_and_is_named_in_full(monkeypatch, tmp_path):
+    (tmp_path / "music").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CRNN_DATA", "music")
+    assert paths.data_folder() == tmp_path / "music"
+    monkeypatch.chdir(tmp_path / "music")
+    with pytest.raises(FileNotFoundError, match=f"'music': {tmp_path / 'music' / 'music'} is not a folder"):
         paths.data_folder()
 
 
@@ -40,42 +53,40 @@ def test_atomic_shows_the_old_file_or_the_whole_new_one(tmp_path):
         temporary.write_text("half of the ne")
         raise KeyboardInterrupt
     assert target.read_text() == "old" and list(target.parent.iterdir()) == [target]
+    (target.parent / "ordinary").write_text("")
+    assert target.stat().st_mode == (target.parent / "ordinary").stat().st_mode
 
 
-def test_atomic_files_have_the_permissions_of_ordinary_ones(tmp_path):
-    (tmp_path / "ordinary").write_text("")
-    with paths.atomic(tmp_path / "ours") as temporary:
-        temporary.write_text("")
-    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
+def test_a_full_disk_is_named_and_leaves_the_old_file(tmp_path):
+    target = tmp_path / "file.txt"
+    target.write_text("old")
+    with pytest.raises(OSError, match=r"file\.txt") as caught, paths.atomic(target) as temporary:
+        temporary.write_text("half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert "No space left" in str(caught.value) and target.read_text() == "old" and os.listdir(tmp_path) == ["file.txt"]
 
 
-def test_vocabularies_have_fifty_different_tags_in_the_stated_order():
-    for vocabulary in (tags.MASON_TOP50, tags.CHOI_TOP50):
-        assert len(vocabulary) == len(set(vocabulary)) == 50 and vocabulary[:2] == ["rock", "pop"]
-    assert tags.MASON_TOP50[-3:] == ["easy listening", "sexy", "catchy"] and tags.MASON_TOP50[13] == "singer-songwriter"
-    assert tags.CHOI_TOP50[-3:] == ["sad", "House", "happy"] and tags.CHOI_TOP50[10] == "beautiful"
+WRITER = """
+import sys
+from pathlib import Path
+from helpers import paths
+for i in range(10**6):
+    with paths.atomic(Path(sys.argv[1])) as temporary:
+        temporary.write_bytes(bytes([i % 256]) * 10**6)
+"""
 
 
-def test_choi_s_tags_have_one_category_each_and_those_the_paper_names():
-    given = {"rock": "genre", "pop": "genre", "sad": "mood", "happy": "mood", "female vocalist": "instrument"}
-    given |= {"guitar": "instrument"} | dict.fromkeys(("60s", "70s", "80s", "90s", "00s"), "era")
-    assert sorted(tags.CHOI_CATEGORIES) == sorted(tags.CHOI_TOP50)
-    assert list(dict.fromkeys(tags.CHOI_CATEGORIES.values())) == ["genre", "mood", "instrument", "era"]
-    assert {tag: tags.CHOI_CATEGORIES[tag] for tag in given} == given
-
-
-def test_top_tags_counts_songs_and_breaks_ties_by_name():
-    import pandas as pd
-
-    table = pd.DataFrame({"tags": [[("b", 100), ("b", 1), ("a", 3)], [("c", 5), ("b", 0)], [("c", 1), ("a", 1)], []]})
-    assert tags.top_tags(table, 2) == ["a", "b"] and tags.top_tags(table, 3) == ["a", "b", "c"]
-    with pytest.raises(ValueError, match="3 different tags"):
-        tags.top_tags(table, 4)
-
-
-def test_mason_s_list_is_the_reference_s(real_data):
-    reference = real_data.parent / "reference" / "mason_top50_lastfm_tags.csv"
-    if not reference.is_file():
-        pytest.skip(f"no {reference.name} beside the real data")
-    rows = reference.read_text(encoding="utf-8-sig").splitlines()[1:]
-    assert [row.split(",")[1] for row in rows] == tags.MASON_TOP50
+def test_a_killed_writer_leaves_a_whole_file_and_two_writers_do_not_mix(tmp_path):
+    target = tmp_path / "file"
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, target], cwd=paths.ROOT) for _ in range(2)]
+    try:
+        while not target.exists():
+            time.sleep(0.01)
+        for _ in range(20):
+            content = target.read_bytes()
+            assert len(content) == 10**6 and len(set(content)) == 1
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.wait()
+    assert len(target.read_bytes()) == 10**6

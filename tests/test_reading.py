@@ -3,6 +3,7 @@
 import os
 from functools import partial
 
+import joblib
 import pytest
 
 from helpers import reading
@@ -31,43 +32,52 @@ def numbers(rows):
 
 
 def test_files_at_any_depth_in_order_without_hidden_ones(tmp_path):
-    for name in ("b.h5", "a/z/y/x.h5", "a/b.h5", "a/._b.h5", "a/b.json", ".hidden/c.h5", "a b/ü.h5"):
+    for name in ("b.h5", "a/z/y/x.H5", "a/b.h5", "a/._b.h5", "a/b.json", ".hidden/c.h5", "a b/ü.h5"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    (tmp_path / "a" / "loop").symlink_to(tmp_path)
     found = [path.relative_to(tmp_path).as_posix() for path in find_files(tmp_path, ".h5")]
-    assert found == ["a b/ü.h5", "a/b.h5", "a/z/y/x.h5", "b.h5"]
+    assert found == ["a b/ü.h5", "a/b.h5", "a/z/y/x.H5", "b.h5"]
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "linked").symlink_to(tmp_path / "a" / "z")
+    assert [path.name for path in find_files(tmp_path / "elsewhere", ".h5")] == ["x.H5"]
+    assert len(find_files(tmp_path, ".h5")) == 4
 
 
-def test_missing_folder_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere is not a folder"):
+def test_a_drive_without_inodes_keeps_all_its_folders(tmp_path, monkeypatch):
+    for name in "abc":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.h5").touch()
+    real = os.stat
+    monkeypatch.setattr(os, "stat", lambda *a, **k: os.stat_result((real(*a, **k)[0], 0, 0, *real(*a, **k)[3:10])))
+    assert len(find_files(tmp_path, ".h5")) == 3
+
+
+def test_a_folder_without_files_or_none_at_all_is_named(tmp_path):
+    with pytest.warns(UserWarning, match="holds no .h5 file"):
+        assert find_files(tmp_path, ".h5") == []
+    with pytest.raises(FileNotFoundError, match="nowhere"):
         find_files(tmp_path / "nowhere", ".h5")
 
 
-def test_result_does_not_depend_on_the_number_of_workers(numbered):
-    alone, broken = read_all(read_number, numbered, 1, "files")
-    assert len(alone) + len(broken) == 150
+def test_result_does_not_depend_on_the_number_of_workers(numbered, monkeypatch):
+    alone, broken = read_all(read_number, numbered, 1)
+    assert len(alone) + len(broken) == 150 and {row["process"] for row in alone} == {os.getpid()}
     unwanted = ["7 is not wanted", "57 is not wanted", "107 is not wanted"]
     assert list(broken["reason"]) == [*unwanted, f"same track_id as {numbered[0]}"]
     assert broken["path"].iloc[0] == str(numbered[7])
-    for num_workers in (None, 2, 3):
+    assert {row["process"] for row in read_all(read_number, numbered, None)[0]} == {os.getpid()}  # not worthwhile
+    for num_workers, few in ((None, 1), (2, 2_000)):
+        monkeypatch.setattr(reading, "FEW", few)
         rows, broken_too = read_all(read_number, numbered, num_workers, "files")
         assert numbers(rows) == numbers(alone) and broken_too.equals(broken)
-
-
-def test_other_processes_are_used_when_it_is_worthwhile(numbered, monkeypatch):
-    processes = {row["process"] for row in read_all(read_number, numbered, None, "files")[0]}
-    assert processes == {os.getpid()}
-    monkeypatch.setattr(reading, "WORTHWHILE", 0)
-    monkeypatch.setattr(reading.joblib, "cpu_count", lambda: 2)
-    assert len({row["process"] for row in read_all(read_number, numbered, None, "files")[0]}) >= 2
+        assert {row["process"] for row in rows} != {os.getpid()}
 
 
 @pytest.mark.parametrize("deadly", [(70,), (0, 149)])
 def test_a_file_that_kills_its_reader_is_the_only_one_lost(numbered, deadly):
-    rows, broken = read_all(partial(read_number, deadly=deadly), numbered, 2, "files")
-    died = broken[broken["reason"] == "the reader process died on this file"]
-    assert list(died["path"]) == [str(numbered[i]) for i in deadly]
+    rows, broken = read_all(partial(read_number, deadly=deadly), numbered, 2)
+    assert list(broken[broken["reason"] == reading.DIED]["path"]) == [str(numbered[i]) for i in deadly]
     assert len(rows) + len(broken) == 150
 
 
@@ -75,12 +85,29 @@ def test_a_bug_in_the_reader_is_not_taken_for_a_broken_file(numbered):
     def buggy(path):
         raise AssertionError("a bug")
 
-    with pytest.raises(AssertionError):
-        read_all(buggy, numbered, 1, "files")
+    for num_workers in (1, 2):
+        with pytest.raises(AssertionError):
+            read_all(buggy, numbered, num_workers)
 
 
-def test_no_files_and_no_workers():
-    rows, broken = read_all(read_number, [], None, "files")
+def test_no_files():
+    rows, broken = read_all(read_number, [])
     assert rows == [] and list(broken.columns) == ["path", "reason"] and broken.empty
-    with pytest.raises(ValueError, match="num_workers is 0"):
-        read_all(read_number, [], 0, "files")
+
+
+def test_a_cluster_reads_the_same_and_gives_up_a_file_that_kills_its_workers(numbered):
+    distributed = pytest.importorskip("distributed")
+    alone, broken = read_all(read_number, numbered, 1)
+    once = {"allowed_failures": 0}  # deaths before a task is given up: to be quick
+    with (
+        distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=":0", scheduler_kwargs=once) as cluster,
+        distributed.Client(cluster) as client,
+        joblib.parallel_config("dask"),
+    ):
+        workers = set(client.run(os.getpid).values())
+        rows, broken_too = read_all(read_number, numbered)
+        assert numbers(rows) == numbers(alone) and broken_too.equals(broken)
+        assert {row["process"] for row in rows} <= workers
+        rows, broken_too = read_all(partial(read_number, deadly=(70,)), numbered)
+    assert broken_too["path"][broken_too["reason"] == reading.DIED].tolist() == [str(numbered[70])]
+    assert numbers(rows) == [number for number in numbers(alone) if number != 70]
