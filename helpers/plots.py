@@ -1,11 +1,10 @@
-"""Every figure of the series. Each function takes `ax=None` (or makes its own grid) and returns (fig, ax).
+"""The style of all figures, one function for each figure of the papers, and a few drawings that notebooks share.
 
-Colours are Okabe and Ito's, which colour-blind readers can tell apart. A figure drawn from the demo set says so.
+A paper's figure is drawn from the table beside it alone: `python -m helpers.plots` draws them all again.
 """
 
-import hashlib
-import os
-from datetime import UTC, datetime
+import functools
+import time
 from pathlib import Path
 
 import matplotlib
@@ -13,644 +12,299 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib import font_manager, ticker
 
-from helpers import audio, metrics, paths, tags
+from helpers import manifest, paths
+from helpers.drawings import layer_diagrams, layer_table, plain, show_chroma, show_mel, show_pitches, show_wave, stack  # noqa: F401
 
-BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, BLACK = (
-    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000",
-)  # fmt: skip
+# Okabe and Ito's colours, which colour-blind readers can tell apart.
+BLUE, ORANGE, GREEN, PINK, SKY, RED = PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 SEGMENT_COLORS = {252: BLUE, 512: ORANGE, 1024: GREEN}
-NETWORK_COLORS = {"k1c2": BLUE, "k2c1": RED, "k2c2": ORANGE, "crnn": GREEN}  # as in Choi's Figure 3, where it has them
-NETWORK_MARKERS = {"k1c2": "o", "k2c1": "s", "k2c2": "^", "crnn": "D"}
+# As in Choi's Figure 3, where it has them; the second k1c2 is that of `models` with other kernels.
+NETWORK_COLORS = {"k1c2": BLUE, "k1c2_1x8": SKY, "k2c1": RED, "k2c2": ORANGE, "crnn": GREEN}
+NETWORK_MARKERS = {"k1c2": "o", "k1c2_1x8": "v", "k2c1": "s", "k2c2": "^", "crnn": "D"}
 CATEGORY_COLORS = {"genre": BLUE, "mood": ORANGE, "instrument": GREEN, "era": PINK, "other": "0.45"}  # of tags
-MANY_LABELS = {"dpi": 72}  # of figures in a notebook: a picture of a hundred words is a large file
-SPLIT_STYLES = {"train": "--", "held_out": "-"}
-SCORE_NAMES = {
-    "streaming_auc": "AUC, all cells (Keras)",
-    "macro_auc": "macro ROC AUC",
-    "average_precision": "mean average precision",
-    "loss": "binary cross-entropy",
-}
+SCORE_NAMES = {"streaming_auc": "AUC, all cells (Keras)", "macro_auc": "macro ROC AUC", "auc": "ROC AUC"}
+SCORE_NAMES |= {"average_precision": "mean average precision", "loss": "binary cross-entropy"}
+CONSTANT = {"color": "0.4", "linewidth": 1.2, "linestyle": ":", "label": "constant predictor"}
+ORACLE = {"color": "0.4", "linewidth": 1.2, "linestyle": "--", "label": "oracle (best possible)"}
+BESIDE = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5)}  # a legend to the right of its axes
+# For names in other scripts, where they are installed: on Linux, macOS and Windows.
+FONTS = ["Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "Noto Sans Devanagari", "Noto Sans Thai"]
+FONTS += ["Arial Unicode MS", "Hiragino Sans", "Apple SD Gothic Neo", "Yu Gothic", "Malgun Gothic", "Nirmala UI"]
 
 
 def style() -> None:
     """Set the one style sheet of the series for all figures that follow."""
-    sns.set_theme(context="notebook", style="ticks", palette=[BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW])
-    plt.rcParams.update(
-        {
-            "figure.dpi": 90,
-            "savefig.dpi": 150,
-            "savefig.bbox": "tight",
-            "figure.constrained_layout.use": True,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.titlesize": "medium",
-            "legend.frameon": False,
-            "svg.hashsalt": "crnn",
-        }
-    )
+    sns.set_theme(style="ticks", palette=PALETTE)
+    look = {"figure.dpi": 90, "savefig.dpi": 150, "axes.titlesize": "medium", "legend.fontsize": "small"}
+    look |= {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "svg.hashsalt": "crnn"}
+    look |= {"savefig.bbox": "tight", "figure.constrained_layout.use": True}
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    plt.rcParams.update(look | {"font.family": ["DejaVu Sans", *(name for name in FONTS if name in installed)]})
 
 
-def save(fig: plt.Figure, name: str, provenance: dict, table: pd.DataFrame | None = None) -> Path:
-    """Write `fig` to `figures/<data set>/<name>.png` and `.svg`, labelled if the data are synthetic; return the PNG.
+def save(fig: plt.Figure, name: str, provenance: dict, table: pd.DataFrame | None = None, stamp: bool = True) -> Path:
+    """Write `fig` as PNG and SVG and its `table` as CSV to `figures/<data set>/`, with a row in the manifest.
 
-    `provenance` (of `paths.provenance` or a snapshot) has `dataset`, which names the folder, and `synthetic`.
-    `table`, the tidy data the figure is drawn from, is written beside it as CSV.
+    `provenance` has `dataset`, `synthetic` and, for real data, `num_songs`. The figure is stamped with the last two,
+    but for `stamp=False`: it shows nothing of the data, such as times. Returns the PNG file.
     """
-    if provenance["synthetic"] and not getattr(fig, "labelled", False):
-        fig.supxlabel("synthetic demo data", fontsize="small", color="0.45", x=0.99, ha="right", style="italic")
-        fig.labelled = True
     target = paths.FIGURES / provenance["dataset"] / f"{name}.png"
+    real = f"real, n = {provenance['num_songs']:,}" if "num_songs" in provenance else ""
+    label = ("synthetic demo data" if provenance["synthetic"] else real) if stamp else ""
     if table is not None:
         with paths.atomic(target.with_suffix(".csv")) as temporary:
-            table.round(6).to_csv(temporary, index=False)
-    for path, metadata in ((target, None), (target.with_suffix(".svg"), {"Date": None})):
-        with paths.atomic(path) as temporary:
-            fig.savefig(temporary, metadata=metadata)
-    _list(target, provenance)
+            table.round(6).to_csv(temporary, index=False, lineterminator="\n")
+    _write(fig, target, label)
+    manifest.enter(target, provenance, label, None if table is None else target.with_suffix(".csv"))
     return target
 
 
-def _list(target: Path, provenance: dict) -> None:
-    """Enter a figure into the manifest of its folder: which paper and notebook, which data, when, made with what."""
-    paper, kind, number = (*target.stem.split("_"), "", "")[:3]
-    table = target.with_suffix(".csv")
-    row = {
-        "figure": target.stem,
-        "paper": {"mason": "Mason 2020", "choi": "Choi et al. 2017"}.get(paper, "") if number.isdigit() else "",
-        "number": f"{kind.capitalize()} {number}" if number.isdigit() else "",
-        # `series.py` names the notebook, or else Jupyter does.
-        "notebook": Path(os.environ.get("CRNN_NOTEBOOK") or os.environ.get("JPY_SESSION_NAME", "")).stem,
-        "dataset": provenance["dataset"],
-        "synthetic": provenance["synthetic"],
-        "preset": paths.preset(),
-        "date": datetime.now(UTC).date().isoformat(),
-        "versions": f"matplotlib {matplotlib.__version__}, numpy {np.__version__}, pandas {pd.__version__}",
-        "table_sha256": hashlib.sha256(table.read_bytes()).hexdigest() if table.exists() else "",
-    }
-    manifest = target.parent / "manifest.csv"
-    known = pd.read_csv(manifest, keep_default_na=False) if manifest.exists() else pd.DataFrame(columns=list(row))
-    rows = pd.concat([known[known["figure"] != row["figure"]], pd.DataFrame([row])]).sort_values("figure")
-    with paths.atomic(manifest) as temporary:
-        rows.to_csv(temporary, index=False)
+def _write(fig: plt.Figure, target: Path, label: str) -> None:
+    if label:
+        fig.supxlabel(label, fontsize="small", color="0.45", x=0.99, ha="right", style="italic")
+    for path, metadata in ((target, None), (target.with_suffix(".svg"), {"Date": None})):
+        with paths.atomic(path) as temporary:
+            fig.savefig(temporary, metadata=metadata)
 
 
-def _axes(ax: plt.Axes | None, **options) -> tuple[plt.Figure, plt.Axes]:
-    return (ax.figure, ax) if ax is not None else plt.subplots(**options)
+def redraw() -> list[Path]:
+    """Draw the papers' figures of all data sets again, each from the table beside it; return their PNG files.
 
-
-def _plain(name: str) -> str:
-    """Return a name of a song or a tag as it can be drawn: no TeX, nor control characters, which break an SVG file."""
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in name).replace("$", r"\$")
-
-
-def show_pitches(segments_pitches: np.ndarray, title: str = "", ax=None):
-    """Draw one song's `segments_pitches` (num_segments, 12) as an image, time to the right."""
-    fig, ax = _axes(ax, figsize=(9, 2.4))
-    image = ax.imshow(
-        segments_pitches.T, aspect="auto", origin="lower", cmap="magma", vmin=0, vmax=1, interpolation="nearest"
-    )
-    ax.set(xlabel="segment", ylabel="pitch class", title=_plain(title), yticks=range(0, 12, 2))
-    ax.set_yticklabels(["C", "D", "E", "F♯", "G♯", "A♯"])
-    fig.colorbar(image, ax=ax, label="relative strength")
-    return fig, ax
-
-
-def stack(num_rows: int):
-    """Return (fig, axes) of a column of axes with one time axis, for the functions below."""
-    return plt.subplots(num_rows, 1, figsize=(8, 0.4 + 1.25 * num_rows), sharex=True)
-
-
-def show_wave(samples: np.ndarray, title: str = "", ax=None):
-    """Draw samples at 12 kHz against seconds."""
-    fig, ax = _axes(ax, figsize=(8, 1.8))
-    ax.plot(np.arange(len(samples)) / audio.SR, samples, color=BLUE, linewidth=0.3, rasterized=True)
-    ax.set(xlabel="seconds", ylabel="amplitude", title=_plain(title))
-    ax.label_outer()
-    return fig, ax
-
-
-def show_mel(mel: np.ndarray, title: str = "", unit: str = "dB", ax=None):
-    """Draw a spectrogram (bands, frames): 96 rows are mel bands, any other number the bins of an STFT up to 6 kHz.
-
-    `unit` labels the colour bar; in dB, 80 dB below the maximum is black.
+    The manifest stays: it tells of the run that made the tables. Raises ValueError for a table that is not that of it.
     """
-    import librosa
+    style()
+    tables = dict(manifest.tables(list(FIGURES)))
+    for table, label in tables.items():
+        fig, _ = FIGURES[table.stem](pd.read_csv(table, keep_default_na=False, na_values=[""]))
+        _write(fig, table.with_suffix(".png"), label)
+        plt.close(fig)
+    return [table.with_suffix(".png") for table in tables]
 
-    fig, ax = _axes(ax, figsize=(8, 1.8))
-    if len(mel) == audio.N_MELS:
-        hertz, centres = (250, 1000, 2000, 4000), librosa.mel_frequencies(audio.N_MELS + 2, fmax=audio.SR / 2)[1:-1]
-    else:
-        hertz, centres = (1000, 3000, 5000), np.linspace(0, audio.SR / 2, len(mel))
-    lowest = mel.max() - audio.TOP_DB if unit == "dB" else 0
-    _time_image(ax, mel, lowest, mel.max(), unit)
-    ax.set(ylabel="Hz", yticks=np.interp(hertz, centres, np.arange(len(mel))), yticklabels=hertz, title=_plain(title))
+
+def _colors(values) -> dict:
+    """Return a colour for each value: the one it has in all figures, or else the next."""
+    known = SEGMENT_COLORS | NETWORK_COLORS | CATEGORY_COLORS
+    others = [value for value in dict.fromkeys(values) if value not in known]
+    return known | {value: PALETTE[i % len(PALETTE)] for i, value in enumerate(others)}
+
+
+def segment_histogram(table: pd.DataFrame):
+    """Draw how many segments songs have, column `num_segments` (Mason 2020, Figure 3)."""
+    fig, ax = plt.subplots(figsize=(8, 3.6))
+    sns.histplot(table, x="num_segments", binwidth=50, binrange=(0, table["num_segments"].max() + 50), color="0.75")
+    for threshold, color in SEGMENT_COLORS.items():
+        share = (table["num_segments"] >= threshold).mean()
+        ax.axvline(threshold, color=color, linewidth=2, label=f"{share:.0%} have at least {threshold:,} segments")
+    ax.set(xlabel="segments in the song", ylabel=f"songs (of {len(table):,})", xlim=(0, None))
+    ax.legend(loc="upper right")
     return fig, ax
 
 
-def show_chroma(chroma: np.ndarray, title: str = "", ax=None):
-    """Draw the strength of pitch classes, (12, frames), 0 to 1, against seconds."""
-    fig, ax = _axes(ax, figsize=(8, 1.8))
-    _time_image(ax, chroma, 0, 1, "strength")
-    ax.set(ylabel="pitch class", title=_plain(title), yticks=range(0, 12, 3), yticklabels=["C", "D♯", "F♯", "A"])
-    return fig, ax
-
-
-def _time_image(ax, values, lowest, highest, unit):
-    """Draw frames of 256 samples at 12 kHz, the first row at the bottom, with a colour bar."""
-    seconds = np.array([-0.5, values.shape[1] - 0.5]) * audio.HOP_LENGTH / audio.SR  # a frame lies about its centre
-    image = ax.imshow(
-        values, aspect="auto", origin="lower", vmin=lowest, vmax=highest, interpolation="nearest",
-        cmap=plt.get_cmap("magma", 16),  # 5 dB each; few colours make a small file
-        extent=(*seconds, -0.5, len(values) - 0.5),
-    )  # fmt: skip
-    ax.set(xlabel="seconds")
-    ax.label_outer()
-    ax.figure.colorbar(image, ax=ax, label=unit)
-
-
-def segment_histogram(num_segments: np.ndarray, thresholds=(252, 512, 1024), ax=None):
-    """Draw how many segments songs have, with the thresholds as lines (Mason 2020, Figure 3)."""
-    fig, ax = _axes(ax, figsize=(8, 3.6))
-    ax.hist(num_segments, bins=np.arange(0, max(num_segments) + 100, 50), color=BLUE, alpha=0.6, edgecolor="white")
-    for i, threshold in enumerate(thresholds):
-        share = np.mean(np.asarray(num_segments) >= threshold)
-        ax.axvline(threshold, color=BLACK, linewidth=1)
-        ax.annotate(
-            f"≥ {threshold}: {share:.0%}", (threshold, 1.0), xycoords=("data", "axes fraction"),
-            xytext=(4, -14 * i), textcoords="offset points", va="top", fontsize="small",
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
-        )  # fmt: skip
-    ax.set(xlabel="segments in the song", ylabel="songs", xlim=(0, None))
-    ax.margins(y=0.15)
-    return fig, ax
-
-
-def songs_remaining(table: pd.DataFrame, ax=None):
-    """Draw songs left at each threshold (Mason 2020, Table 1).
-
-    `table` has the columns `segments`, `training songs` and `held-out songs`."""
-    fig, ax = _axes(ax, figsize=(6, 2.6))
-    positions = np.arange(len(table))
-    train, held_out = table["training songs"], table["held-out songs"]
-    ax.barh(positions, train, color=BLUE, alpha=0.8, label="training")
-    ax.barh(positions, held_out, left=train, color=ORANGE, label="held out")
-    for position, first, second in zip(positions, train, held_out, strict=True):
-        ax.text(first + second, position, f"  {first} + {second}", va="center", fontsize="small")
-    ax.set(yticks=positions, xlabel="songs", ylabel="segments", xlim=(0, 1.25 * (train + held_out).max()))
-    ax.set_yticklabels(table["segments"])
+def songs_remaining(table: pd.DataFrame):
+    """Draw `training songs` and `held-out songs` at each threshold, `segments` (Mason 2020, Table 1)."""
+    fig, ax = plt.subplots(figsize=(8, 2.6))
+    counts = table.set_index("segments")[["training songs", "held-out songs"]]
+    counts.plot.barh(stacked=True, color=[BLUE, ORANGE], width=0.75, ax=ax)
+    ax.bar_label(ax.containers[-1], [f"{a:,} + {b:,}" for a, b in counts.to_numpy()], padding=5, fontsize="small")
+    ax.set(xlabel="songs", ylabel="segments", xlim=(0, 1.2 * counts.sum(axis=1).max()))
     ax.invert_yaxis()
-    ax.legend(loc="lower right", ncols=2, fontsize="small", bbox_to_anchor=(1, 1))
+    ax.legend(**BESIDE)
     return fig, ax
 
 
-def layer_diagram(model, title: str = "", parameters: bool = True, ax=None):
-    """Draw what flows through a network as blocks, and its layers on the arrows between them (Mason 2020, Figure 2).
+def training_curves(table: pd.DataFrame, by: str = "segments"):
+    """Draw scores against epochs, a colour for each value of the column `by` (Mason 2020, Figures 4 and 5).
 
-    An image is as wide as its time axis and as high as its pitch or frequency axis, with more sheets for more
-    maps; later blocks are as high as they have units. All scales are logarithmic. `parameters` writes the number
-    of trainable weights of the layers since the last block.
+    `table` joins the histories of `training.Run`; several `size` get a row of panels each, several `seed` a thin line
+    each and a thick one for their mean. Fewer than ten held-out songs get no curve.
     """
-    colors = {"InputLayer": SKY, "MaxPooling2D": BLUE, "GRU": GREEN, "Dense": PINK}
-    blocks, step, count, time_first, bands = [], "", 0, False, 1
-    for layer in model.layers:
-        kind, shape = type(layer).__name__, layer.output.shape[1:]
-        count += sum(int(np.prod(weight.shape)) for weight in layer.trainable_weights)
-        if kind == "Permute":
-            time_first, bands = layer.dims[0] == 2, shape[-1]
-        elif kind == "ZeroPadding2D":
-            step += f"pad to {shape[1]}\n"
-        elif hasattr(layer, "kernel_size"):
-            height, width = layer.kernel_size
-            step += f"conv {height * bands}×{width}\n"  # bands that were made channels all lie under the kernel
-            bands = 1
-        elif kind == "Flatten":
-            step += "flatten\n"
-        if kind not in colors:
-            continue
-        if len(shape) == 3:
-            time, pitch, maps = shape if time_first else (shape[1], shape[0], shape[2])
-            height, sheets = 0.2 + 0.13 * np.log2(pitch), max(1, round(np.log2(maps) / 2))
-            text = f"{pitch} × {time}" + (f"\n{maps} maps" if maps > 1 else "")
-        else:
-            time, units = shape if len(shape) == 2 else (1, shape[0])
-            height, sheets = 0.1 * np.log2(units), 1
-            text = f"{units} units" + (f"\n{time} steps" if time > 1 else "")
-        color = colors[kind]
-        if layer is model.layers[-1]:
-            color, text = ORANGE, f"{units} tags"
-        step += {"MaxPooling2D": "pool {}×{}", "GRU": "GRU", "Dense": "dense"}.get(kind, "")
-        step = step.format(*getattr(layer, "pool_size", ()))
-        text += f"\n{count:,}\nparameters" if parameters and count else ""
-        blocks.append((color, 0.15 + 0.07 * np.log2(time), height, sheets, step, text))
-        step, count = "", 0
-
-    # Lengths are in inches, as text is; between blocks there is room for an arrow and its text.
-    room, offset, left, middles = 0.78, 0.05, 0.0, []
-    for _, width, *_ in blocks:
-        middles.append(left + max(width, 0.5) / 2)
-        left += max(width, 0.5) + room
-    top = max(height / 2 + offset * sheets for _, _, height, sheets, *_ in blocks)
-    bottom = min(-height / 2 - 0.1 - 0.17 * (text.count("\n") + 1) for _, _, height, _, _, text in blocks)
-    fig, ax = _axes(ax, figsize=(left - room + 0.5, top - bottom + 0.5))
-    end = 0.0
-    for middle, (color, width, height, sheets, step, text) in zip(middles, blocks, strict=True):
-        if step:
-            start, stop = end + 0.1, middle - width / 2 - 0.1
-            ax.annotate("", (stop, 0), (start, 0), arrowprops={"arrowstyle": "->", "color": "0.3", "shrinkA": 0})
-            ax.text((start + stop) / 2, 0.06, step, ha="center", va="bottom", fontsize=8, color="0.3")
-        for shift in offset * np.arange(sheets)[::-1]:
-            corner = (middle - width / 2 + shift, -height / 2 + shift)
-            ax.add_patch(plt.Rectangle(corner, width, height, facecolor=color, edgecolor="white", linewidth=0.8))
-        ax.text(middle, -height / 2 - 0.08, text, ha="center", va="top", fontsize=8.5, linespacing=1.15)
-        end = middle + width / 2 + offset * (sheets - 1)
-    ax.set(xlim=(-0.2, left - room + 0.3), ylim=(bottom, top), aspect="equal")
-    ax.set_title(title or model.name, loc="left")
-    ax.axis("off")
-    return fig, ax
-
-
-def layer_diagrams(networks: dict, parameters: bool = True):
-    """Draw several networks below each other to one scale (Choi 2017, Figure 1); `networks` maps titles to models."""
-    fig, axes = plt.subplots(len(networks), 1)
-    for ax, (title, model) in zip(axes, networks.items(), strict=True):
-        layer_diagram(model, title, parameters, ax)
-        ax.set_anchor("W")
-    heights = [np.ptp(ax.get_ylim()) for ax in axes]
-    right = max(ax.get_xlim()[1] for ax in axes)
-    plt.setp(axes, xlim=(-0.2, right))
-    axes[0].get_gridspec().set_height_ratios(heights)
-    fig.set_size_inches(right + 0.3, sum(heights) + 0.45 * len(axes))
+    table = table.assign(seed=table.get("seed", 0), row=table.get("size", "") if by != "size" else "")
+    names, colors = list(table["row"].unique()), _colors(table[by])
+    size = {"figsize": (11, 2.7 * len(names) + 0.8), "squeeze": False}
+    fig, axes = plt.subplots(len(names), 3, sharex="row", sharey=True, **size)
+    for (value, name, split), rows in table.groupby([by, "row", "split"], sort=False):
+        first, *others = axes[names.index(name)]
+        if split == "train":
+            _curve(first, rows, "streaming_auc", colors[value])
+        elif rows["num_songs"].min() >= 10:
+            _curve(others[0], rows, "streaming_auc", colors[value])
+            _curve(others[1], rows, "macro_auc", colors[value])
+    for row, name in zip(axes, names, strict=True):
+        for ax, score in zip(row, ("streaming_auc", "streaming_auc", "macro_auc"), strict=True):
+            ax.set(xlabel="epoch", ylabel=SCORE_NAMES[score])
+            ax.set_title("held-out songs, dropout off" if ax is not row[0] else "training songs, dropout on")
+        row[0].set_ylabel(f"{name} network\n{SCORE_NAMES['streaming_auc']}" if name else SCORE_NAMES["streaming_auc"])
+    handles = [plt.Line2D([], [], **CONSTANT | {"label": "constant predictor, same songs"})]
+    if table["seed"].nunique() > 1:
+        handles.append(plt.Line2D([], [], color="0.4", linewidth=0.7, label="one run (thick: the mean of all)"))
+    for value, songs in table.pivot_table("num_songs", by, "split", "min", sort=False).iterrows():
+        label = f"{value:,} segments" if by == "segments" else plain(value)
+        label += f": {songs['train']:,.0f} training songs; {songs['held_out']:,.0f} held-out songs"
+        label += ", too few to draw" if songs["held_out"] < 10 else ""
+        handles.append(plt.Line2D([], [], color=colors[value], linewidth=2, label=label))
+    fig.legend(handles=handles, loc="outside upper center", ncols=2)
     return fig, axes
 
 
-def budget_deviation(table: pd.DataFrame, tolerance: float = 2.0, ax=None):
-    """Draw how far parameter counts lie from their budgets, with a band for the tolerance (Choi 2017, section 2.5).
+def _curve(ax, rows: pd.DataFrame, score: str, color: str) -> None:
+    runs = rows.pivot_table(score, "epoch", "seed")
+    ax.plot(runs, color=color, linewidth=0.7, alpha=0.5)
+    ax.plot(runs.mean(axis=1, skipna=False).dropna(), color=color, linewidth=2)  # of the epochs that all seeds have
+    keras = {"y": rows["constant_auc"].mean(), "color": color}
+    ax.axhline(**CONSTANT | (keras if score == "streaming_auc" else {"y": 0.5}))
 
-    `table` has the columns `network`, `budget` and `deviation` (per cent), the budgets of each network in order.
-    """
-    fig, ax = _axes(ax, figsize=(8, 3.6))
-    ax.axhspan(-tolerance, tolerance, color="0.9", zorder=0)
-    ax.axhline(0, color="0.4", linewidth=0.8)
-    groups = table.groupby("network", sort=False)
-    shifts = np.linspace(-0.24, 0.24, len(groups))  # side by side: most lie close to 0
-    for shift, (network, rows) in zip(shifts, groups, strict=True):
-        color, marker = NETWORK_COLORS.get(network, SKY), NETWORK_MARKERS.get(network, "v")  # a variant: sky, down
-        ax.plot(np.arange(len(rows)) + shift, rows["deviation"], marker, color=color, label=network)
-    ax.set(xticks=range(len(rows)), xlabel="budget (trainable parameters)", ylabel="deviation from the budget (%)")
-    ax.set_xticklabels(rows["budget"])
-    for middle in range(1, len(rows)):
-        ax.axvline(middle - 0.5, color="0.8", linewidth=0.8)
-    ax.text(len(rows) - 0.5, tolerance, f"± {tolerance:g} %", ha="right", va="bottom", fontsize="small", color="0.4")
-    ax.margins(y=0.1)
-    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+
+def budget_deviation(table: pd.DataFrame):
+    """Draw how far parameters lie from budgets: `network`, `budget`, `deviation` in per cent (Choi 2017, Table 1)."""
+    fig, ax = plt.subplots(figsize=(9, 3.6))
+    ax.axhspan(-2, 2, color="0.9", label="± 2 %, the paper's tolerance")
+    look = {"palette": NETWORK_COLORS, "markers": [NETWORK_MARKERS[name] for name in table["network"].unique()]}
+    look |= {"dodge": 0.5, "linestyle": "none", "errorbar": None}
+    sns.pointplot(table, x="budget", y="deviation", hue="network", ax=ax, **look)
+    ax.set(xlabel="budget (trainable parameters)", ylabel="deviation from the budget (%)")
+    ax.legend(**BESIDE)
     return fig, ax
 
 
-def size_and_time(table: pd.DataFrame, x: str, y: str, ax=None):
-    """Draw Choi's networks, one line each: a score with its interval, or seconds (Choi 2017, Figures 2, 4, Table 1).
+def size_and_time(table: pd.DataFrame, x: str, y: str):
+    """Draw Choi's networks, a line each: a score with its interval, or seconds (Choi 2017, Figures 2 and 4, Table 1).
 
-    `table` has `network`, `budget`, `x` ("parameters" or "seconds_2500") and `y` ("macro_auc" or "seconds_2500"),
-    and for a score `low`, `high` and `oracle`; a network without a score gets a hollow mark at the lower edge.
+    `table` has `network`, `budget`, and as `x` and `y` "parameters", "seconds_2500" (all of one machine), "macro_auc".
+    Scores have `low`, `high`, `oracle`, and `run`, `hardware`, `date` (and `num_seeds`): each run has its own marks,
+    filled or open, and up to three fit. What has no score stands in a strip below their axis.
     """
-    names = {"parameters": "trainable parameters", "seconds_2500": "seconds of training on 2,500 clips"}
-    fig, ax = _axes(ax, figsize=(6.4, 4))
-    for network, rows in table.sort_values(x).groupby("network"):
-        look = {"color": NETWORK_COLORS[network], "marker": NETWORK_MARKERS[network], "markersize": 7}
-        known, unknown = rows[rows[y].notna()], rows[rows[y].isna()]
-        if y == "macro_auc":
-            errors = np.abs(known[["low", "high"]].to_numpy().T - known[y].to_numpy())
-            ax.errorbar(known[x], known[y], errors, capsize=3, elinewidth=1, label=network, **look)
-            edge = ax.get_xaxis_transform()
-            ax.plot(unknown[x], [0.04] * len(unknown), linestyle="", fillstyle="none", transform=edge, **look)
-        else:
-            ax.plot(known[x], known[y], label=network, **look)
-    ax.set(xscale="log", xlabel=names[x], ylabel=SCORE_NAMES.get(y, names.get(y)))
-    if y == "macro_auc":
-        ax.axhline(0.5, color="0.4", linewidth=1.2, linestyle=":", label="constant predictor")
-        if table["oracle"].notna().any():
-            ax.axhline(table["oracle"].max(), color="0.4", linewidth=1.2, linestyle="--", label="oracle")
-        if table[y].isna().any():
-            ax.plot([], [], "o", color="0.3", fillstyle="none", label="timed, not trained")
-            ax.set_ylim(bottom=min(0.44, ax.get_ylim()[0]))  # room for them below the constant predictor
-    else:
-        ax.set_yscale("log")
-    ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
-    return fig, ax
+    names = {"parameters": "trainable parameters", "seconds_2500": "seconds of training on 2,500 clips"} | SCORE_NAMES
+    score = y == "macro_auc"
+    table = table.assign(run=table["run"] if score else "")  # all times are of one machine
+    known, timed = table.dropna(subset=y), table[table[y].isna()]
+    ratios = [9, 1] if len(timed) else [1]
+    fig, axes = plt.subplots(len(ratios), 1, figsize=(9, 4.6), sharex=True, squeeze=False, height_ratios=ratios)
+    ax, below = axes[0, 0], axes[-1, 0]
+    fills, colors = dict(zip(known["run"].unique(), ("full", "none", "left"), strict=False)), _colors(table["network"])
+    for i, network in enumerate(table["network"].unique()):
+        look = {"color": colors[network], "marker": NETWORK_MARKERS.get(network, "v"), "markersize": 7}
+        ax.plot([], [], label=plain(network), **look)
+        for run, rows in known[known["network"] == network].sort_values(x).groupby("run"):
+            places = rows[x] * 1.04**i if score and x == "parameters" else rows[x]  # those of a budget side by side
+            ax.plot(places, rows[y], fillstyle=fills[run], **look)
+            if score:
+                ax.vlines(places, rows["low"], rows["high"], color=look["color"], linewidth=1)
+        rows = timed[timed["network"] == network]
+        if len(rows):
+            below.plot(rows[x], [-i] * len(rows), **look | {"markersize": 4, "linestyle": ""})
+    if len(timed):
+        below.set(yticks=[], ymargin=0.3)
+        below.set_ylabel("timed,\nnot trained", rotation=0, ha="right", va="center", fontsize="small")
+    below.set(xscale="log", xlabel=names[x])
+    ax.set(yscale="linear" if score else "log", ylabel=names[y] + " (95 % interval)" * score)
+    for axis in (below.xaxis,) if score else (below.xaxis, ax.yaxis):
+        axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(ticker.EngFormatter(sep=""))
+        axis.set_minor_locator(ticker.NullLocator())
+    if score:
+        _references(ax, known, fills)
+    ax.legend(**BESIDE)
+    return fig, axes[:, 0]
 
 
-def learning_curves(history: pd.DataFrame, score: str, constant: dict | None = None, ax=None):
-    """Draw `score` against epochs, one colour per `segments`: thin lines for seeds, thick ones for their mean.
-
-    `history` joins the histories of `training.fit`, with the columns `segments` and, if there are several
-    runs, `seed`. `constant` gives the score of a constant predictor, such as {"macro_auc": 0.5}.
-    """
-    fig, ax = _axes(ax, figsize=(5, 3.6))
-    for (segments, split), rows in history.groupby(["segments", "split"]):
-        line = {"linestyle": SPLIT_STYLES[split], "color": SEGMENT_COLORS.get(segments, PINK)}
-        runs = rows.groupby("seed") if "seed" in rows else [(0, rows)]
-        for _, run in runs if len(runs) > 1 else []:
-            ax.plot(run["epoch"], run[score], alpha=0.4, linewidth=0.7, **line)
-        ax.plot(rows.groupby("epoch")[score].mean(), linewidth=2.2 if len(runs) > 1 else 1.6, **line)
-    if score in (constant or {}):
-        ax.axhline(constant[score], color="0.4", linewidth=1.2, linestyle=":")
-    ax.set(xlabel="epoch", ylabel=SCORE_NAMES[score])
-    ax.xaxis.get_major_locator().set_params(integer=True)
-    return fig, ax
+def _references(ax, known: pd.DataFrame, fills: dict) -> None:
+    """Name the runs and draw what their scores are to be read against."""
+    for run, rows in known.groupby("run", sort=False):
+        seeds = f", {rows['num_seeds'].min():.0f} seeds" if "num_seeds" in rows else ""
+        label = plain(f"{run}: {rows['hardware'].iloc[0]}\n{rows['date'].iloc[0]}{seeds}")
+        ax.plot([], [], "o", color="0.4", fillstyle=fills[run], label=label)
+    ax.axhline(0.5, **CONSTANT)
+    if known["oracle"].notna().any():
+        ax.axhline(known["oracle"].max(), **ORACLE)
+    label = "SOTA in the paper, real\nmusic (.851): not our data"
+    ax.axhline(0.851, color="0.8", linewidth=3, zorder=0, label=label)
 
 
-def curve_grid(history: pd.DataFrame, by: str, constant: dict | None = None, scores=("streaming_auc", "macro_auc")):
-    """Draw learning curves for each score (rows) and value of the column `by`, "size" or "segments" (columns).
+def tag_differences(table: pd.DataFrame):
+    """Draw each tag's AUC by network, in bars that begin at the line of k2c1 (Choi 2017, Figure 3).
 
-    By size it is Mason's Figure 4, by segments and with several seeds his Figure 5, each with held-out curves.
-    """
-    values = list(dict.fromkeys(history[by]))
-    size = (4.6 * len(values), 3.1 * len(scores))
-    fig, axes = plt.subplots(len(scores), len(values), figsize=size, sharex="col", sharey=True, squeeze=False)
-    for row, score in zip(axes, scores, strict=True):
-        for ax, value in zip(row, values, strict=True):
-            learning_curves(history[history[by] == value], score, constant, ax)
-            ax.label_outer()
-    for ax, value in zip(axes[0], values, strict=True):
-        ax.set(title=f"{value} network" if by == "size" else f"{value} segments", ylim=(0.3, 1.0))
-    colors = [(SEGMENT_COLORS.get(s, PINK), "-", f"{s} segments") for s in sorted(history["segments"].unique())]
-    lines = [
-        *colors,
-        ("0.3", "--", "training songs"),
-        ("0.3", "-", "held-out songs"),
-        ("0.4", ":", "constant predictor"),
-    ]
-    handles = [plt.Line2D([], [], color=color, linestyle=line, label=label) for color, line, label in lines]
-    fig.legend(handles=handles, loc="outside upper center", ncols=3, fontsize="small")
-    return fig, axes
-
-
-def paired_difference(differences: np.ndarray, labels: tuple[str, str], ax=None):
-    """Draw the bootstrap distribution of a paired score difference with its 95 % interval and zero."""
-    fig, ax = _axes(ax, figsize=(6, 2.8))
-    low, high = metrics.interval(differences)
-    ax.hist(differences[~np.isnan(differences)], bins=50, color=BLUE, alpha=0.6, edgecolor="white")
-    ax.axvline(0, color=BLACK, linewidth=1)
-    ax.axvspan(low, high, color=ORANGE, alpha=0.2, label=f"95 % interval: {low:+.3f} to {high:+.3f}")
-    ax.set(xlabel=f"macro ROC AUC, {labels[0]} minus {labels[1]}", ylabel="resamples")
-    ax.legend(loc="upper right", fontsize="small", bbox_to_anchor=(1, 1.2))
-    return fig, ax
-
-
-def tag_bars(scores: np.ndarray, usual: np.ndarray, vocabulary: list[str], count: int = 10, title: str = "", ax=None):
-    """Draw a recording's `count` highest scores as bars, and what is usual for each tag as a line across its bar.
-
-    `scores` and `usual` are (num_tags,), in the order of `vocabulary`.
-    """
-    best = np.argsort(-scores, kind="stable")[:count]
-    rows = np.arange(len(best))
-    fig, ax = _axes(ax, figsize=(6.5, 0.8 + 0.27 * len(best)))
-    ax.barh(rows, scores[best], color=BLUE, alpha=0.8, label="this recording")
-    ax.vlines(usual[best], rows - 0.42, rows + 0.42, color=BLACK, linewidth=2, label="usual")
-    ax.set(yticks=rows, yticklabels=[_plain(vocabulary[i]) for i in best], xlabel="score", ylabel="tag")
-    ax.set(title=_plain(title), xlim=(0, None))
-    ax.invert_yaxis()
-    ax.legend(loc="lower right", fontsize="small")
-    return fig, ax
-
-
-def taggram(times: np.ndarray, scores: np.ndarray, vocabulary: list[str], joints=(), count: int = 12, ax=None):
-    """Draw scores over time, the `count` tags with the highest peaks, and dashed lines at the seconds in `joints`.
-
-    `times` (windows,) are the windows' centres in seconds, `scores` is (windows, num_tags): see `helpers.tag.taggram`.
-    """
-    best = np.argsort(-scores.max(axis=0), kind="stable")[:count]
-    half = (times[1] - times[0]) / 2 if len(times) > 1 else audio.NUM_SAMPLES / audio.SR / 2
-    fig, ax = _axes(ax, figsize=(8, 0.9 + 0.25 * len(best)))
-    image = ax.imshow(
-        scores[:, best].T, aspect="auto", cmap="magma", vmin=0, interpolation="nearest",
-        extent=(times[0] - half, times[-1] + half, len(best) - 0.5, -0.5),
-    )  # fmt: skip
-    for joint in joints:
-        ax.axvline(joint, color="white", linewidth=1.5, linestyle="--")
-    ax.set(
-        yticks=range(len(best)),
-        yticklabels=[_plain(vocabulary[i]) for i in best],
-        xlabel="centre of the window, seconds",
-    )
-    ax.set_ylabel("tag")
-    fig.colorbar(image, ax=ax, label="score")
-    return fig, ax
-
-
-def tag_differences(table: pd.DataFrame, baseline: str = "k2c1", ax=None):
-    """Draw each tag's AUC by network, as differences to the baseline's (Choi 2017, Figure 3).
-
-    `table` has `network`, `tag`, `category`, `popularity_rank` and `auc`; tags without an AUC are left out. The line is
-    the baseline, bars begin at it and end at the other networks' scores, dashed lines are means over the tags.
+    `table` has `network`, `tag`, `category`, `popularity_rank`, `auc` and `budget`; tags without an AUC are left out.
     """
     wide = table.pivot(index=["category", "popularity_rank", "tag"], columns="network", values="auc").dropna()
-    present = [name for name in CATEGORY_COLORS if name in wide.index.levels[0]]
-    groups = [wide.loc[[name]].sort_values(baseline, ascending=False) for name in present]
-    networks = [baseline, *(name for name in dict.fromkeys(table["network"]) if name != baseline)]
-    fig, ax = _axes(ax, figsize=(12, 4.8), **MANY_LABELS)
-    ax.use_sticky_edges = False  # else a bar that ends at 1 would make 1 the upper edge
-    width, start, places = 0.8 / max(1, len(networks) - 1), 0.0, []
-    for name, group in zip(present, groups, strict=True):
-        places.append(start + np.arange(len(group)))
-        for i, network in enumerate(networks[1:]):
-            shift = (i + 0.5) * width - 0.4
-            height = group[network] - group[baseline]
-            look = {"color": NETWORK_COLORS[network], "label": network if name == present[0] else None}
-            ax.bar(places[-1] + shift, height, width, bottom=group[baseline], alpha=0.85, **look)
-        look = {"color": NETWORK_COLORS[baseline], "label": baseline if name == present[0] else None}
-        ax.plot(places[-1], group[baseline], "o-", markersize=4, **look)
-        ax.text(places[-1].mean(), 1.01, name, transform=ax.get_xaxis_transform(), ha="center", va="bottom")
-        start = places[-1][-1] + 2.0
-    for network in networks:
-        mean, color = wide[network].mean(), NETWORK_COLORS[network]
-        ax.axhline(mean, color=color, linestyle="--", linewidth=1.2, zorder=0, label=f"mean {mean:.3f}")
-    ax.axhline(0.5, color="0.4", linewidth=1.2, linestyle=":", label="constant predictor")
-    names = [f"{_plain(tag)} ({rank})" for group in groups for _, rank, tag in group.index]
-    ax.set_xticks(np.concatenate(places), names, rotation=60, ha="right", rotation_mode="anchor", fontsize="small")
-    ax.set(xlim=(-1, start - 1), xlabel="tag (rank of its popularity)", ylabel="ROC AUC")
-    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    wide = wide.reset_index().assign(order=lambda rows: rows["category"].map(list(CATEGORY_COLORS).index))
+    wide = wide.sort_values(["order", "k2c1"], ascending=[True, False])
+    wide["x"] = np.arange(len(wide)) + pd.factorize(wide["category"])[0]
+    others = [network for network in table["network"].unique() if network != "k2c1"]
+    fig, ax = plt.subplots(figsize=(12, 4.8), dpi=72)
+    for i, network in enumerate(others):
+        look = {"width": 0.8 / len(others), "color": NETWORK_COLORS[network], "label": network}
+        places = wide["x"] + 0.8 * ((i + 0.5) / len(others) - 0.5)
+        ax.bar(places, wide[network] - wide["k2c1"], bottom=wide["k2c1"], **look)
+    for category, rows in wide.groupby("category", sort=False):
+        ax.plot(rows["x"], rows["k2c1"], "o-", color=RED, markersize=4, label="_" * bool(rows["x"].iloc[0]) + "k2c1")
+        ax.text(rows["x"].mean(), 1.01, category, transform=ax.get_xaxis_transform(), ha="center", va="bottom")
+    for network in ("k2c1", *others):
+        label = f"mean {network} {wide[network].mean():.3f}".replace(" 0.", " .")
+        ax.axhline(wide[network].mean(), **ORACLE | {"color": NETWORK_COLORS[network], "label": label, "zorder": 0})
+    ax.axhline(0.5, **CONSTANT)
+    labels = [f"{plain(tag)} ({rank})" for tag, rank in wide[["tag", "popularity_rank"]].to_numpy()]
+    ax.set_xticks(wide["x"], labels, rotation=60, ha="right", rotation_mode="anchor", fontsize="small")
+    wins = " and ".join(f"{network} in {(wide[network] > wide['k2c1']).sum()}" for network in others)
+    ax.set_title(f"{table['budget'].iloc[0]} parameters; of {len(wide)} tags, {wins} above k2c1", pad=24)
+    ax.set(xlim=(-1, len(wide) + 3), xlabel="tag (rank of its popularity)", ylabel=SCORE_NAMES["auc"])
+    ax.legend(**BESIDE)
     return fig, ax
 
 
-def auc_by_popularity(table: pd.DataFrame, ax=None):
-    """Draw each tag's AUC with its 95 % interval against the tag's popularity rank, coloured by category.
+def score_intervals(table: pd.DataFrame, x: str, by=None, score="macro_auc", oracle=None, horizontal=False, ax=None):
+    """Draw `score` with its 95 % interval, `low` to `high` (hollow without one), for each `x`, a colour for each `by`.
 
-    `table` has `popularity_rank`, `category`, `auc`, `low` and `high`; a tag without an interval gets a hollow mark.
+    Names in the column `x` get a place each, numbers theirs. `oracle`: the score at which learning ends, if known.
     """
-    fig, ax = _axes(ax, figsize=(8, 3.8))
-    for category, color in CATEGORY_COLORS.items():
-        rows = table[(table["category"] == category) & table["auc"].notna()]
-        if len(rows):
-            _intervals(ax, rows["popularity_rank"], rows, color, category)
-    ax.axhline(0.5, color="0.4", linewidth=1.2, linestyle=":", label="constant predictor")
-    ax.set(xlabel="rank of the tag's popularity (1: most clips)", ylabel="ROC AUC")
-    ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
-    return fig, ax
+    names, numbers = list(table[x].unique()), pd.api.types.is_numeric_dtype(table[x])
+    ax = ax or plt.subplots(figsize=(8, 1 + 0.4 * len(names)) if horizontal else (8.5, 3.8))[1]
+    groups = list(table.groupby(by, sort=False)) if by else [(SCORE_NAMES.get(score, score), table)]
+    colors = _colors([name for name, _ in groups])
+    for i, (name, rows) in enumerate(groups):
+        places = rows[x] if numbers else rows[x].map(names.index) + 0.4 * ((i + 0.5) / len(groups) - 0.5)
+        faces = [colors[name] if known else "white" for known in rows["low"].notna()]
+        lines, points = (ax.hlines, (rows[score], places)) if horizontal else (ax.vlines, (places, rows[score]))
+        lines(places, rows["low"], rows["high"], color=colors[name], linewidth=1.2)
+        ax.scatter(*points, s=30, color=faces, edgecolors=colors[name], zorder=2.5)
+        ax.scatter([], [], s=30, color=colors[name], label=plain(name))
+    if table["low"].isna().any():
+        ax.scatter([], [], s=30, color="white", edgecolors="0.4", label="without an interval")
+    along, across, guide = (ax.yaxis, ax.xaxis, ax.axvline) if horizontal else (ax.xaxis, ax.yaxis, ax.axhline)
+    guide(0.5, **CONSTANT)
+    if oracle is not None:
+        guide(oracle, **ORACLE)
+    if not numbers:
+        along.set_ticks(range(len(names)), [plain(name) for name in names])
+    along.set_inverted(horizontal)
+    along.set_label_text(x)
+    across.set_label_text(SCORE_NAMES.get(score, score))
+    ax.legend(**BESIDE)
+    return ax.figure, ax
 
 
-def _intervals(ax, x, rows, color, label):
-    """Draw AUCs with their intervals; those without one are hollow."""
-    errors = np.abs(rows[["low", "high"]].to_numpy().T - rows["auc"].to_numpy())
-    ax.errorbar(x, rows["auc"], errors, fmt="none", ecolor=color, elinewidth=1)
-    known = rows["low"].notna().to_numpy()
-    for chosen, face, name in ((known, color, label), (~known, "white", None)):
-        look = {"facecolors": face, "edgecolors": color, "linewidths": 1, "zorder": 2.5}
-        ax.scatter(np.asarray(x)[chosen], rows["auc"][chosen], s=30, label=name, **look)
+FIGURES = {
+    "mason_figure_1_choi_layers": layer_diagrams,
+    "mason_figure_2_layers_small": layer_diagrams,
+    "mason_figure_2_layers_large": layer_diagrams,
+    "mason_figure_3_segment_counts": segment_histogram,
+    "mason_table_1_songs_remaining": songs_remaining,
+    "mason_figure_4_initial_training": training_curves,
+    "mason_figure_5_repeatability": training_curves,
+    "choi_figure_1_networks": layer_diagrams,
+    "choi_table_1_parameters": budget_deviation,
+    "choi_table_1_time": functools.partial(size_and_time, x="parameters", y="seconds_2500"),
+    "choi_figure_2_auc_parameters": functools.partial(size_and_time, x="parameters", y="macro_auc"),
+    "choi_figure_3_auc_per_tag": tag_differences,
+    "choi_figure_4_auc_time": functools.partial(size_and_time, x="seconds_2500", y="macro_auc"),
+}
 
-
-def score_intervals(table: pd.DataFrame, x: str, by: str = "network", oracle: float = np.nan, ax=None):
-    """Draw macro AUCs with their 95 % intervals against the column `x`, one colour for each value of the column `by`.
-
-    `table` has `macro_auc`, `low` and `high`; a score without an interval gets a hollow mark. Numbers in `x` (segments)
-    get a logarithmic axis and lines, names one place each. `oracle`: the score at which learning ends, if it is known.
-    """
-    numbers, names = pd.api.types.is_numeric_dtype(table[x]), list(dict.fromkeys(table[x]))
-    fig, ax = _axes(ax, figsize=(7, 3.6))
-    groups = table.rename(columns={"macro_auc": "auc"}).groupby(by, sort=False)
-    shifts = np.linspace(-0.12, 0.12, len(groups)) if len(groups) > 1 else [0]
-    for (name, rows), color, shift in zip(groups, (BLUE, ORANGE, GREEN, PINK), shifts, strict=False):
-        places = rows[x] * 2 ** (shift / 2) if numbers else rows[x].map(names.index) + shift
-        _intervals(ax, places, rows, color, name)
-        if numbers:
-            ax.plot(places, rows["auc"], color=color)
-    ax.axhline(0.5, color="0.4", linewidth=1.2, linestyle=":", label="constant predictor")
-    if not np.isnan(oracle):
-        ax.axhline(oracle, color="0.4", linewidth=1.2, linestyle="--", label="oracle")
-    if numbers:
-        ax.set_xscale("log")
-        ax.minorticks_off()
-    ax.set_xticks(names if numbers else range(len(names)), names)
-    ax.set(xlabel=x, ylabel=SCORE_NAMES["macro_auc"])
-    ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
-    return fig, ax
-
-
-def auc_by_rank(table: pd.DataFrame, last: int = 50, ax=None):
-    """Draw each tag's AUC with its 95 % interval against its rank, and a line after rank `last`.
-
-    `table` has `rank`, `auc`, `low`, `high`; tags without an AUC are left out, without an interval they are hollow.
-    """
-    fig, ax = _axes(ax, figsize=(9, 3.6))
-    table = table.dropna(subset="auc")
-    first = table["rank"] <= last
-    for rows, color, label in ((table[first], BLUE, f"the first {last}"), (table[~first], RED, "beyond")):
-        if len(rows):
-            _intervals(ax, rows["rank"], rows, color, label)
-    ax.axvline(last + 0.5, color="0.4", linewidth=0.8)
-    ax.axhline(0.5, color="0.4", linewidth=1.2, linestyle=":", label="constant predictor")
-    ax.set(xlabel="rank of the tag (1: most frequent)", ylabel="ROC AUC")
-    ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
-    return fig, ax
-
-
-def cooccurrence(share: pd.DataFrame, ax=None):
-    """Draw what share of the songs with one tag (row) carry another (column), tags coloured by Choi's categories.
-
-    `share` (tags, tags), 0 to 1 or NaN, has the tags as index and columns, in the order in which they are drawn.
-    """
-    fig, ax = _axes(ax, figsize=(8.4, 8), dpi=84)
-    image = ax.imshow(share, cmap="magma_r", vmin=0, vmax=1, interpolation="nearest")
-    ax.set_xticks(range(len(share)), map(_plain, share.columns), rotation=90, fontsize=8)
-    ax.set_yticks(range(len(share)), map(_plain, share.index), fontsize=8)
-    for label in [*ax.get_xticklabels(), *ax.get_yticklabels()]:
-        label.set_color(CATEGORY_COLORS[tags.CHOI_CATEGORIES.get(label.get_text(), "other")])
-    ax.set(xlabel="also have this tag", ylabel="songs with this tag")
-    fig.colorbar(image, ax=ax, label="share of the songs", shrink=0.6)
-    names = dict.fromkeys(tags.CHOI_CATEGORIES.get(tag, "other") for tag in share)
-    squares = {"marker": "s", "linestyle": ""}
-    handles = [plt.Line2D([], [], color=CATEGORY_COLORS[name], label=name, **squares) for name in names]
-    fig.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize="small")
-    return fig, ax
-
-
-def tag_intervals(table: pd.DataFrame, others: list[str], ax=None):
-    """Draw each tag's AUC with its 95 % interval, highest first; tags without an AUC are left out.
-
-    `table` has `tag`, `auc`, `low`, `high` (a tag without an interval gets a hollow mark), and `others`: columns with
-    other AUCs to draw beside it, such as "oracle".
-    """
-    rows = table.dropna(subset="auc").sort_values("auc", ascending=False)
-    places, clear = np.arange(len(rows)), (rows["low"] > 0.5).to_numpy()
-    fig, ax = _axes(ax, figsize=(12, 4), **MANY_LABELS)
-    for chosen, color, label in ((clear, BLUE, "interval above 0.5"), (~clear, "0.55", "not clear of 0.5")):
-        if chosen.any():
-            _intervals(ax, places[chosen], rows[chosen], color, label)
-    for column in others:
-        marker, color = ("_", BLACK) if column == "oracle" else (NETWORK_MARKERS["crnn"], NETWORK_COLORS["crnn"])
-        size = 10 if column == "oracle" else 5
-        ax.plot(places, rows[column], marker, color=color, markersize=size, label=column)
-    ax.axhline(0.5, color="0.4", linewidth=1.2, linestyle=":", label="constant predictor")
-    ax.set_xticks(places, map(_plain, rows["tag"]), rotation=60, ha="right", rotation_mode="anchor", fontsize="small")
-    ax.set(xlim=(-1, len(rows)), xlabel="tag", ylabel="ROC AUC")
-    ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
-    return fig, ax
-
-
-def dumbbells(table: pd.DataFrame, scores: dict[str, str], lines: dict[str, float] | None = None, ax=None):
-    """Draw a line for each row of `table`, from one score to the other: how far apart are they?
-
-    The index names the rows, its name the axis. `scores` maps up to three columns to their names: the ends of the
-    line, then a tick on its own. A score `x` gets an interval where there are columns `x_low` and `x_high`. `lines`
-    maps names to the values of up to two vertical lines.
-    """
-    fig, ax = _axes(ax, figsize=(7.5, 1 + 0.36 * len(table)))
-    rows, ends = np.arange(len(table)), table[list(scores)[:2]].astype(float)
-    ax.hlines(rows, ends.min(axis=1), ends.max(axis=1), color="0.82", linewidth=4, zorder=1)
-    for (column, name), color, marker in zip(scores.items(), (BLUE, ORANGE, BLACK), ("o", "D", "|"), strict=False):
-        if f"{column}_low" in table:
-            limits = table[[f"{column}_low", f"{column}_high"]].to_numpy(float)
-            ax.errorbar(limits.mean(axis=1), rows, xerr=np.ptp(limits, axis=1) / 2, fmt="none", ecolor=color, capsize=3)
-        size = 120 if marker == "|" else 45
-        ax.scatter(table[column], rows, s=size, color=color, marker=marker, label=name, zorder=3)
-    for (name, value), linestyle in zip((lines or {}).items(), (":", "--"), strict=False):
-        ax.axvline(value, color="0.4", linewidth=1.2, linestyle=linestyle, label=name)
-    ax.set(yticks=rows, yticklabels=table.index, xlabel="ROC AUC", ylabel=table.index.name)
-    ax.margins(y=0.5 / len(table))
-    ax.invert_yaxis()
-    ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
-    return fig, ax
-
-
-def compare_curves(history: pd.DataFrame, by: str, constant: dict, scores=("streaming_auc", "macro_auc")):
-    """Draw scores against epochs, one panel each, one colour for each value of the column `by`, training songs dashed.
-
-    `history` joins histories of `training.fit`; `constant` gives the scores of a constant predictor.
-    """
-    fig, axes = plt.subplots(1, len(scores), figsize=(4.4 * len(scores), 3.5), sharey=True, squeeze=False)
-    colors = dict(zip(dict.fromkeys(history[by]), (BLUE, ORANGE, GREEN, PINK), strict=False))
-    for ax, score in zip(axes[0], scores, strict=True):
-        for (value, split), rows in history.groupby([by, "split"]):
-            ax.plot(rows["epoch"], rows[score], linestyle=SPLIT_STYLES[split], color=colors[value])
-        ax.axhline(constant[score], color="0.4", linewidth=1.2, linestyle=":")
-        ax.set(xlabel="epoch", ylabel=SCORE_NAMES[score])
-        ax.xaxis.get_major_locator().set_params(integer=True)
-    lines = [(color, "-", name) for name, color in colors.items()]
-    lines += [("0.3", "--", "training songs"), ("0.3", "-", "held-out songs"), ("0.4", ":", "constant predictor")]
-    handles = [plt.Line2D([], [], color=color, linestyle=line, label=label) for color, line, label in lines]
-    fig.legend(handles=handles, loc="outside upper center", ncols=1 + len(scores), fontsize="small")
-    return fig, axes[0]
-
-
-def fold_scores(table: pd.DataFrame, ax=None):
-    """Draw the macro AUC of every fold as a dot and their mean as a tick, a row for each predictor, a colour a split.
-
-    `table` has the columns `predictor`, `split` and `macro_auc`, one row a fold.
-    """
-    predictors, splits = (list(dict.fromkeys(table[column])) for column in ("predictor", "split"))
-    fig, ax = _axes(ax, figsize=(7.5, 1 + 0.6 * len(predictors)))
-    for split, color, marker, shift in zip(splits, (ORANGE, BLUE), ("D", "o"), (-0.15, 0.15), strict=False):
-        rows = table[table["split"] == split]
-        ax.scatter(
-            rows["macro_auc"], rows["predictor"].map(predictors.index) + shift, s=30, color=color, marker=marker,
-            alpha=0.6, linewidths=0, label=split,
-        )  # fmt: skip
-        means = rows.groupby("predictor")["macro_auc"].mean()
-        ax.scatter(means, means.index.map(predictors.index) + shift, s=200, color=BLACK, marker="|")
-    ax.scatter([], [], s=120, color=BLACK, marker="|", label="mean of the folds")
-    ax.axvline(0.5, color="0.4", linewidth=1.2, linestyle=":", label="constant predictor")
-    ax.set(yticks=range(len(predictors)), yticklabels=predictors, xlabel=SCORE_NAMES["macro_auc"], ylabel="predictor")
-    ax.margins(y=0.3 / len(predictors))
-    ax.invert_yaxis()
-    ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
-    return fig, ax
+if __name__ == "__main__":
+    matplotlib.use("Agg")
+    start = time.monotonic()
+    try:
+        drawn = redraw()
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
+    print(f"Redrew {len(drawn)} figures from their tables in {time.monotonic() - start:.0f} s.")

@@ -1,6 +1,7 @@
-"""Figures: each is drawn, saved with its table, and says when its data are synthetic."""
+"""Figures: each is drawn from its table alone, saved with it, redrawn from it, and says what its data are."""
 
-import hashlib
+import subprocess
+import sys
 
 import matplotlib
 
@@ -11,7 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import audio, models, paths, plots, tags
+from helpers import audio, models, paths, plots
+
+DEMO = {"dataset": "demo", "synthetic": True}
+CHOI = ("k1c2", "k2c1", "k2c2", "crnn")
 
 
 @pytest.fixture(autouse=True)
@@ -23,254 +27,223 @@ def figures(tmp_path, monkeypatch):
 
 
 def make_history():
-    rng = np.random.default_rng(0)
+    runs = [(size, 252, seed, 12) for size in ("small", "large") for seed in (0, 1)]
+    runs += [(size, 1024, seed, 7) for size in ("small", "large") for seed in (0, 1)]
     rows = [
-        {"epoch": e, "split": split, "size": size, "segments": segments, "seed": seed,
-         "streaming_auc": rng.random(), "macro_auc": rng.random()}
-        for e in (1, 2, 3) for split in ("train", "held_out") for size in ("small", "large")
-        for segments in (252, 1024) for seed in (0, 1)
-    ]  # fmt: skip
-    return pd.DataFrame(rows)
+        (epoch, split, size, segments, seed, 0.6 + epoch / 50, 0.5 + epoch / 50 + seed / 10, constant, songs)
+        for size, segments, seed, num_held_out in runs
+        for epoch in range(1, 4 - seed)  # the second run is shorter
+        for split, songs, constant in (("train", 40, 0.7), ("held_out", num_held_out, 0.6))
+    ]
+    names = "epoch split size segments seed streaming_auc macro_auc constant_auc num_songs"
+    return pd.DataFrame(rows, columns=names.split())
 
 
 REMAINING = pd.DataFrame({"segments": [252, 512], "training songs": [20, 10], "held-out songs": [5, 3]})
-CHOI = ("k1c2", "k2c1", "k2c2", "crnn")
 DEVIATIONS = pd.DataFrame(
     [(name, budget, i) for name in CHOI for i, budget in enumerate(models.CHOI_BUDGETS)],
     columns=["network", "budget", "deviation"],
 )
-GRID = DEVIATIONS.assign(parameters=[10.0**i for i in range(5)] * 4, seconds_2500=60.0, macro_auc=0.7, oracle=0.8)
-GRID = GRID.assign(low=0.6, high=0.8, macro_auc=GRID["macro_auc"].where(GRID["budget"] == "0.1M"))
+GRID = DEVIATIONS.assign(parameters=[1e5, 2.5e5, 5e5, 1e6, 3e6] * 4, seconds_2500=60.0, low=0.6, high=0.8, oracle=0.8)
+GRID["macro_auc"] = np.where(GRID["budget"].isin(["0.1M", "1M"]), 0.7, np.nan)
+GRID = GRID.assign(run=np.where(GRID["budget"] == "1M", "long run", "live"), hardware="2 cores", date="2026-11-25")
 TAGS = pd.DataFrame(
     [
-        (network, tag, category, rank, auc + shift, low + shift, auc + shift + 0.1)
+        (network, tag, category, rank, auc + shift, "0.1M")
         for network, shift in (("k2c1", 0), ("k1c2", -0.1), ("crnn", 0.05))
-        for tag, category, rank, auc, low in (
-            ("rock", "genre", 1, 0.7, 0.6), ("pop", "genre", 3, 0.8, 0.45), ("jazz", "genre", 5, np.nan, np.nan),
-            ("sad", "mood", 4, 0.6, np.nan), ("80s", "era", 2, 0.5, 0.4),
+        for tag, category, rank, auc in (
+            ("rock", "genre", 1, 0.7), ("pop", "genre", 3, 0.8), ("jazz", "genre", 5, np.nan),
+            ("sad", "mood", 4, 0.6), ("80s", "era", 2, 0.5),
         )
     ],
-    columns=["network", "tag", "category", "popularity_rank", "auc", "low", "high"],
+    columns=["network", "tag", "category", "popularity_rank", "auc", "budget"],
 )  # fmt: skip
-CRNN = TAGS[TAGS["network"] == "crnn"].assign(oracle=0.9)
-SHARE = pd.DataFrame([[np.nan, 0.2], [1, np.nan]], ["metal", "sad"], ["metal", "sad"])
-GAPS = pd.DataFrame(
-    {"train": [0.9, 0.6], "auc": [0.6, 0.7], "auc_low": [0.5, np.nan], "auc_high": [0.8, np.nan]}, index=["a", "b"]
-).rename_axis("cure")
-CONSTANT = {"streaming_auc": 0.7, "macro_auc": 0.5}
-FOLDS = pd.DataFrame(
-    [(p, split, auc) for p in "ab" for split, aucs in (("x", (0.7, 0.9)), ("y", (0.5, 0.5))) for auc in aucs],
-    columns=["predictor", "split", "macro_auc"],
-)
-CROPS = pd.DataFrame(
-    [(network, segments, 0.6, 0.5, np.nan if segments == 12 else 0.7) for network in "ab" for segments in (252, 12)],
-    columns=["network", "segments", "macro_auc", "low", "high"],
-)  # fmt: skip
-FIGURES = {
-    "scores by segments": lambda: plots.score_intervals(CROPS, "segments"),
-    "scores by name": lambda: plots.score_intervals(CROPS.astype({"segments": str}), "segments", oracle=0.8),
-    "AUC by rank": lambda: plots.auc_by_rank(CRNN.assign(rank=[1, 2, 51, 52, 53])),
-    "pitches": lambda: plots.show_pitches(np.random.default_rng(0).random((40, 12))),
-    "wave": lambda: plots.show_wave(np.random.default_rng(0).normal(size=24_000)),
-    "mel": lambda: plots.show_mel(np.random.default_rng(0).normal(-20, 20, (96, 100))),
-    "chroma": lambda: plots.show_chroma(np.random.default_rng(0).random((12, 100))),
-    "histogram": lambda: plots.segment_histogram(np.array([5, 300, 700, 1500])),
-    "remaining": lambda: plots.songs_remaining(REMAINING),
-    "layers": lambda: plots.layer_diagram(models.mason_crnn("small", 252)),
-    "layers of four": lambda: plots.layer_diagrams({n: models.choi_network(n, "0.1M") for n in CHOI}),
-    "deviation": lambda: plots.budget_deviation(DEVIATIONS),
-    "curves": lambda: plots.learning_curves(make_history().query("size == 'small'"), "macro_auc", {"macro_auc": 0.5}),
-    "by size": lambda: plots.curve_grid(make_history().query("seed == 0"), "size", {"streaming_auc": 0.7}),
-    "by segments": lambda: plots.curve_grid(make_history().query("size == 'small'"), "segments"),
-    "AUC by parameters": lambda: plots.size_and_time(GRID, "parameters", "macro_auc"),
-    "seconds by parameters": lambda: plots.size_and_time(GRID, "parameters", "seconds_2500"),
-    "tag differences": lambda: plots.tag_differences(TAGS),
-    "popularity": lambda: plots.auc_by_popularity(CRNN),
-    "cooccurrence": lambda: plots.cooccurrence(SHARE),
-    "tag intervals": lambda: plots.tag_intervals(CRNN, ["oracle"]),
-    "difference": lambda: plots.paired_difference(np.random.default_rng(0).normal(size=200), ("512", "252")),
-    "tag bars": lambda: plots.tag_bars(np.linspace(0, 1, 20), np.full(20, 0.1), [f"tag {i}" for i in range(20)]),
-    "taggram": lambda: plots.taggram(np.array([15.0, 20]), np.eye(2, 20), [f"tag {i}" for i in range(20)], [17]),
-    "dumbbells": lambda: plots.dumbbells(GAPS, {"train": "training", "auc": "test"}, {"constant": 0.5, "oracle": 0.8}),
-    "two runs": lambda: plots.compare_curves(make_history().query("seed == 0 and segments == 252"), "size", CONSTANT),
-    "folds": lambda: plots.fold_scores(FOLDS),
-}
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_every_figure_is_labelled_and_saved(name, figures):
-    fig, axes = FIGURES[name]()
-    if "layers" not in name:
-        assert all(ax.get_xlabel() or ax.get_shared_x_axes() for ax in np.ravel(axes))
-        assert any(ax.get_ylabel() for ax in np.ravel(axes))
-    path = plots.save(fig, name, {"dataset": "demo", "synthetic": True}, pd.DataFrame({"a": [1]}))
-    assert path == figures / "demo" / f"{name}.png" and path.stat().st_size > 2000
-    assert "synthetic demo data" in path.with_suffix(".svg").read_text().replace("\n", " ") or fig.get_supxlabel()
-    assert path.with_suffix(".csv").read_text() == "a\n1\n"
+def make_tables():
+    crnn, small = {"a CRNN": models.choi_network("crnn", "0.1M")}, {"small": models.mason_crnn("small")}
+    return {
+        "mason_figure_1_choi_layers": plots.layer_table(crnn, "pool"),
+        "mason_figure_2_layers_small": plots.layer_table(small, "pool"),
+        "mason_figure_2_layers_large": plots.layer_table(small, "pool"),
+        "mason_figure_3_segment_counts": pd.DataFrame({"num_segments": [5, 300, 700, 1500]}),
+        "mason_table_1_songs_remaining": REMAINING,
+        "mason_figure_4_initial_training": make_history().query("seed == 0"),
+        "mason_figure_5_repeatability": make_history().query("size == 'small'"),
+        "choi_figure_1_networks": plots.layer_table({name: models.choi_network(name, "0.1M") for name in CHOI}),
+        "choi_table_1_parameters": DEVIATIONS,
+        "choi_table_1_time": GRID[["network", "budget", "parameters", "seconds_2500"]],
+        "choi_figure_2_auc_parameters": GRID,
+        "choi_figure_3_auc_per_tag": TAGS,
+        "choi_figure_4_auc_time": GRID,
+    }
 
 
-@pytest.mark.parametrize("synthetic", [True, False])
-def test_the_label_stands_on_synthetic_data_and_only_there(synthetic):
-    fig, _ = FIGURES["histogram"]()
-    plots.save(fig, "x", {"dataset": "d", "synthetic": synthetic})
-    assert (fig.get_supxlabel() == "synthetic demo data") is synthetic
+def legend(fig):
+    legends = [*fig.legends, *(ax.get_legend() for ax in fig.axes)]
+    return [text.get_text() for found in legends if found for text in found.get_texts()]
 
 
-@pytest.mark.parametrize("name", [*CHOI, "small", "large"])
-def test_parameters_in_a_layer_diagram_add_up_to_the_networks(name):
-    model = models.choi_network(name, "0.1M") if name in CHOI else models.mason_crnn(name)
-    _, ax = plots.layer_diagram(model)
-    texts = [text.get_text() for text in ax.texts]
-    drawn = [int(text.split("\n")[-2].replace(",", "")) for text in texts if text.endswith("parameters")]
-    assert sum(drawn) == sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-    assert f"50 tags\n{drawn[-1]:,}\nparameters" in texts
+def test_every_figure_of_the_papers_is_redrawn_from_its_table(figures):
+    tables = make_tables()
+    assert list(plots.FIGURES) == list(tables)
+    for name, table in tables.items():
+        fig, _ = plots.FIGURES[name](table)
+        plots.save(fig, name, DEMO, table, stamp=name != "choi_table_1_time")
+    first = (figures / "demo" / "manifest.csv").read_bytes()
+    drawings = {path: path.read_text() for path in (figures / "demo").glob("*.svg")}
+    assert all(("synthetic demo data" in svg) == ("table_1_time" not in path.name) for path, svg in drawings.items())
+    for path in drawings:
+        path.unlink()
+    assert sorted(path.stem for path in plots.redraw()) == sorted(tables)
+    assert {path: path.read_text() for path in drawings} == drawings
+    assert (figures / "demo" / "manifest.csv").read_bytes() == first
 
 
-def test_a_layer_diagram_says_what_is_special_about_a_network():
-    _, axes = plots.layer_diagrams({name: models.choi_network(name, "0.1M") for name in CHOI})
-    steps = {ax.get_title(loc="left"): [text.get_text() for text in ax.texts] for ax in axes}
-    assert "flatten\ndense" in steps["k1c2"] and "96 × 1\n30 maps\n3,690\nparameters" in steps["k1c2"]
-    assert "conv 96×4\npool 1×4" in steps["k2c1"] and steps["k2c1"].count("conv 1×4\npool 1×4") == 3
-    assert "conv 3×3\npool 3×5" in steps["k2c2"]
-    assert "pad to 1440\nconv 3×3\npool 2×2" in steps["crnn"] and steps["crnn"].count("GRU") == 2
-    assert len({ax.get_xlim() for ax in axes}) == 1
+def test_a_table_that_was_changed_by_hand_is_not_drawn(figures):
+    plots.save(plots.songs_remaining(REMAINING)[0], "mason_table_1_songs_remaining", DEMO, REMAINING)
+    table = figures / "demo" / "mason_table_1_songs_remaining.csv"
+    table.write_bytes(table.read_bytes().replace(b"\n", b"\r\n"))  # as Git does on Windows
+    assert len(plots.redraw()) == 1
+    table.write_text(table.read_text().replace("20", "21"))
+    with pytest.raises(ValueError, match=r"mason_table_1_songs_remaining\.csv is missing, or was changed"):
+        plots.redraw()
+    table.unlink()
+    with pytest.raises(ValueError, match="run the notebook"):
+        plots.redraw()
 
 
-def test_deviations_stand_at_their_budget_and_height():
-    _, ax = plots.budget_deviation(DEVIATIONS)
-    points = [line for line in ax.lines if line.get_label() in CHOI]
-    assert [line.get_label() for line in points] == list(CHOI)
-    for line in points:
-        np.testing.assert_array_equal(np.round(line.get_xdata()), range(5))
-        np.testing.assert_array_equal(line.get_ydata(), range(5))
-    assert [label.get_text() for label in ax.get_xticklabels()] == list(models.CHOI_BUDGETS)
+def test_the_manifest_says_where_figures_came_from_and_real_ones_how_many_songs_they_show(figures, monkeypatch):
+    monkeypatch.setenv("CRNN_NOTEBOOK", "05_repeatability")
+    provenance = {"dataset": "real", "synthetic": False, "num_songs": 2362, "steps": {"read": 5}}
+    for name, table in (("again", REMAINING), ("extra", None), ("again", REMAINING)):
+        fig, _ = plots.songs_remaining(REMAINING)
+        plots.save(fig, name, provenance, table)
+    rows = pd.read_csv(figures / "real" / "manifest.csv", keep_default_na=False).set_index("figure")
+    assert list(rows.index) == ["again", "extra"] and "steps" not in rows
+    assert rows.loc["again", ["notebook", "label"]].tolist() == ["05_repeatability", "real, n = 2,362"]
+    assert rows["table_sha256"].str.len().tolist() == [64, 0]
+    assert fig.get_supxlabel() == "real, n = 2,362"
 
 
-def test_curves_show_every_run_their_mean_and_the_constant_predictor():
-    history = make_history().query("size == 'small' and segments == 252")
-    _, ax = plots.learning_curves(history, "macro_auc", {"macro_auc": 0.5})
-    assert len(ax.lines) == 2 * (2 + 1) + 1  # two splits of two runs and their mean, and the constant
-    np.testing.assert_array_equal(ax.lines[-1].get_ydata(), 0.5)
-    expected = history.query("split == 'held_out'").groupby("epoch")["macro_auc"].mean()
-    np.testing.assert_allclose(ax.lines[2].get_ydata(), expected)
+SAVE = """
+import sys
+import matplotlib; matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from pathlib import Path
+from helpers import paths, plots
+paths.FIGURES = Path(sys.argv[1])
+fig, _ = plt.subplots(figsize=(1, 1))
+for i in range(8):
+    plots.save(fig, f"{sys.argv[2]}_{i}", {"dataset": "demo", "synthetic": False})
+"""
 
 
-def test_a_given_axes_is_drawn_into():
-    fig, ax = plt.subplots()
-    assert plots.songs_remaining(REMAINING, ax) == (fig, ax)
+def test_two_notebooks_that_save_at_once_lose_no_row(figures):
+    jobs = [subprocess.Popen([sys.executable, "-c", SAVE, figures, name], cwd=paths.ROOT) for name in "ab"]
+    assert [job.wait() for job in jobs] == [0, 0]
+    assert len(pd.read_csv(figures / "demo" / "manifest.csv")) == len(list((figures / "demo").glob("*.png"))) == 16
+
+
+@pytest.mark.filterwarnings("error")
+def test_names_of_any_kind_can_be_drawn(figures):
+    names = ["$\\frac$", "日本の音楽", "Motörhead $5", "A\x13B\x1b[31m", "\u202e&<b>"]
+    fig, ax = plots.score_intervals(
+        pd.DataFrame({"tag": names, "auc": 0.7, "low": 0.6, "high": 0.8}), "tag", score="auc"
+    )
+    plots.show_pitches(np.eye(12), " ".join(names))[0].canvas.draw()
+    plots.save(fig, "names", DEMO)
+    drawn = [label.get_text().replace(r"\$", "$") for label in ax.get_xticklabels()]
+    assert drawn[0] == "$\\frac$" and drawn[2:4] == ["Motörhead $5", r"A\x13B\x1b[31m"] and "&<b>" in drawn[4]
+    has_fonts = any(name in plt.rcParams["font.family"] for name in plots.FONTS if "CJK" in name)
+    assert has_fonts or drawn[1] == r"\u65e5\u672c\u306e\u97f3\u697d"
+
+
+def test_parameters_in_a_layer_table_add_up_and_steps_say_what_is_special():
+    networks = {name: models.choi_network(name, "0.1M") for name in CHOI} | {"large": models.mason_crnn("large")}
+    table = plots.layer_table(networks)
+    expected = {name: sum(np.prod(weight.shape) for weight in m.trainable_weights) for name, m in networks.items()}
+    assert table.groupby("network")["parameters"].sum().to_dict() == expected
+    rows = {name: group.reset_index() for name, group in table.groupby("network")}
+    assert rows["k1c2"].loc[4, ["height", "time", "maps", "parameters"]].tolist() == [96, 1, 30, 3690]
+    assert rows["k2c1"]["kernel"].tolist()[:3] == ["", "96×4", "1×4"]
+    assert rows["k2c2"]["pool"].tolist()[1:6] == ["2×4", "2×4", "2×4", "3×5", "4×4"]
+    assert rows["crnn"]["step"].tolist()[1] == "pad to 1440, conv 3×3, pool 2×2"
+    assert rows["large"].loc[1, ["height", "time", "maps"]].tolist() == [6, 126, 339]
+    assert rows["large"]["kind"].tolist()[-3:] == ["GRU", "GRU", "tags"]
+
+
+def test_grey_is_the_next_kernel_or_the_next_pool():
+    model = {"k2c1": models.choi_network("k2c1", "0.1M")}
+    for grey, share in (("kernel", 1.0), ("pool", 0.2 / (0.2 + 0.13 * np.log2(96)))):  # 96 x 4 and 1 x 4
+        _, axes = plots.layer_diagrams(plots.layer_table(model, grey))
+        image, part = axes[0, 0].patches[:2]
+        assert part.get_height() / image.get_height() == pytest.approx(share)
+
+
+def test_curves_show_runs_their_mean_and_the_constant_predictor_of_the_same_songs():
+    fig, axes = plots.training_curves(make_history().query("size == 'small'"))
+    train, held_out, macro = axes[0]
+    assert [len(ax.lines) for ax in axes[0]] == [8, 4, 4]  # no held-out curve of 1,024 segments
+    assert train.lines[3].get_ydata() == pytest.approx([0.7] * 2)
+    assert held_out.lines[3].get_ydata() == pytest.approx([0.6] * 2)
+    assert macro.lines[3].get_ydata() == pytest.approx([0.5] * 2)
+    np.testing.assert_allclose(macro.lines[2].get_ydata(), [0.57, 0.59])  # the second run has no third epoch
+    assert "1,024 segments: 40 training songs; 7 held-out songs, too few to draw" in legend(fig)
+    assert "dropout on" in train.get_title() and "dropout off" in held_out.get_title()
+    _, axes = plots.training_curves(make_history(), "size")
+    assert axes.shape == (1, 3) and plots.training_curves(make_history())[1].shape == (2, 3)
+
+
+def test_networks_without_a_score_stand_outside_the_axis_and_runs_are_named():
+    fig, (ax, below) = plots.size_and_time(GRID, "parameters", "macro_auc")
+    assert sum(len(line.get_xdata()) for line in below.lines) == 4 * 3
+    assert {"live: 2 cores\n2026-11-25", "long run: 2 cores\n2026-11-25", "oracle (best possible)"} <= set(legend(fig))
+    assert any(".851" in text and "not our data" in text for text in legend(fig))
+    drawn = [line for line in ax.lines if len(line.get_xdata()) and line.get_marker() == "D"]
+    assert [line.get_fillstyle() for line in drawn] == ["full", "none"]
+    _, axes = plots.size_and_time(GRID.assign(oracle=np.nan).dropna(subset="macro_auc"), "seconds_2500", "macro_auc")
+    assert len(axes) == 1 and "oracle (best possible)" not in legend(axes[0].figure)
+
+
+def test_bars_lead_from_k2c1_to_the_other_networks_tags_sorted_within_their_category():
+    fig, ax = plots.tag_differences(TAGS)
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["pop (3)", "rock (1)", "sad (4)", "80s (2)"]
+    assert [text.get_text() for text in ax.texts] == ["genre", "mood", "era"]
+    ends = [[bar.get_y() + bar.get_height() for bar in container] for container in ax.containers]
+    np.testing.assert_allclose(ends, [[0.7, 0.6, 0.5, 0.4], [0.85, 0.75, 0.65, 0.55]])
+    assert {"mean k2c1 .650", "mean k1c2 .550", "mean crnn .700"} <= set(legend(fig))
+    assert "0.1M" in ax.get_title() and "k1c2 in 0 and crnn in 4 above k2c1" in ax.get_title()
+
+
+@pytest.mark.parametrize("horizontal", [False, True])
+def test_scores_without_an_interval_are_hollow(horizontal):
+    rows = [("a", "x", 0.6, 0.5, 0.7), ("a", "y", 0.8, np.nan, np.nan), ("b", "x", 0.7, 0.6, 0.8)]
+    table = pd.DataFrame(rows, columns=["cure", "songs", "macro_auc", "low", "high"])
+    fig, ax = plots.score_intervals(table, "cure", "songs", oracle=0.9, horizontal=horizontal)
+    faces = [tuple(c.get_facecolors()[0]) for c in ax.collections if len(c.get_offsets()) and hasattr(c, "get_sizes")]
+    assert len(faces) == 2 and faces[0][:3] != (1, 1, 1) == faces[1][:3]
+    assert legend(fig) == ["x", "y", "without an interval", "constant predictor", "oracle (best possible)"]
+    assert (ax.get_ylabel() if horizontal else ax.get_xlabel()) == "cure"
 
 
 @pytest.mark.parametrize(("hertz", "bins"), [(1000, 96), (4000, 96), (3000, 257), (5000, 1025)])
 def test_spectrograms_have_their_frequencies_and_seconds_in_the_right_place(hertz, bins):
-    samples = np.sin(2 * np.pi * hertz * np.arange(36_000) / 12_000).astype(np.float32)
+    spectrum, row = np.zeros((bins, 141), np.float32), round(hertz * 2 * (bins - 1) / 12_000)
+    spectrum[row] = 1
     if bins == 96:
-        spectrum, row = audio.log_mel(samples), None
-    else:
-        spectrum, row = np.zeros((bins, 141), np.float32), round(hertz * 2 * (bins - 1) / 12_000)
-        spectrum[row] = 1
-    _, ax = plots.show_mel(spectrum, unit="dB" if row is None else "power")
+        spectrum = audio.log_mel(np.sin(2 * np.pi * hertz * np.arange(36_000) / 12_000).astype(np.float32))
+    _, ax = plots.show_mel(spectrum, unit="dB" if bins == 96 else "power")
     ticks = {label.get_text(): position for label, position in zip(ax.get_yticklabels(), ax.get_yticks(), strict=True)}
     assert abs(ticks[str(hertz)] - spectrum[:, 70].argmax()) <= 0.6
     assert ax.get_xlim()[1] == pytest.approx(3, abs=0.02)
 
 
-def test_stacked_axes_share_their_time_axis():
-    fig, axes = plots.stack(2)
+def test_stacked_drawings_share_an_axis_of_seconds():
+    fig, axes = plots.stack(3)
     plots.show_wave(np.zeros(24_000), ax=axes[0])
-    plots.show_chroma(np.zeros((12, 94)), ax=axes[1])
-    assert axes[0].get_xlim() == axes[1].get_xlim() and len(fig.axes) == 3  # and a colour bar
-    assert not axes[0].get_xlabel() and axes[1].get_xlabel() == "seconds"
-
-
-def test_tags_are_drawn_best_first_beside_what_is_usual_for_them():
-    _, ax = plots.tag_bars(np.array([0.1, 0.5, 0.3]), np.array([0.01, 0.05, 0.03]), list("abc"), count=2)
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["b", "c"] and ax.yaxis_inverted()
-    np.testing.assert_allclose([bar.get_width() for bar in ax.patches], [0.5, 0.3])
-    np.testing.assert_allclose([line[0, 0] for line in ax.collections[0].get_segments()], [0.05, 0.03])
-    scores = np.array([[0.1, 0.2, 0.3], [0.1, 0.8, 0.3], [0.1, 0.2, 0.3]])
-    _, ax = plots.taggram(np.array([14.56, 19.56, 24.56]), scores, list("abc"), count=2)
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["b", "c"]
-    np.testing.assert_allclose(ax.images[0].get_array(), [[0.2, 0.8, 0.2], [0.3, 0.3, 0.3]])
-    np.testing.assert_allclose(ax.images[0].get_extent()[:2], [12.06, 27.06])
-
-
-def test_the_manifest_has_one_row_a_figure_and_says_where_it_came_from(figures, monkeypatch):
-    monkeypatch.setenv("CRNN_NOTEBOOK", "05_repeatability")
-    provenance = {"dataset": "some", "synthetic": True, "steps": {"read": 5}}  # a snapshot's says more
-    for name, table in (("mason_figure_5_again", REMAINING), ("extra", None), ("mason_figure_5_again", REMAINING)):
-        fig, _ = plots.songs_remaining(REMAINING)
-        plots.save(fig, name, provenance, table)
-    rows = pd.read_csv(figures / "some" / "manifest.csv", keep_default_na=False).set_index("figure")
-    assert list(rows.index) == ["extra", "mason_figure_5_again"]
-    row = rows.loc["mason_figure_5_again"]
-    assert "steps" not in rows
-    assert row[["paper", "number", "notebook"]].tolist() == ["Mason 2020", "Figure 5", "05_repeatability"]
-    assert row["synthetic"] and rows.loc["extra", ["paper", "number", "table_sha256"]].tolist() == ["", "", ""]
-    table = (figures / "some" / "mason_figure_5_again.csv").read_bytes()
-    assert row["table_sha256"] == hashlib.sha256(table).hexdigest()
-
-
-def test_bars_lead_from_the_baseline_to_the_other_networks_tags_sorted_within_their_category():
-    _, ax = plots.tag_differences(TAGS)
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["pop (3)", "rock (1)", "sad (4)", "80s (2)"]
-    assert [text.get_text() for text in ax.texts] == ["genre", "mood", "era"]
-    line = np.concatenate([line.get_ydata() for line in ax.lines if line.get_marker() == "o"])
-    np.testing.assert_allclose(line, [0.8, 0.7, 0.6, 0.5])
-    ends = {network: [bar.get_y() + bar.get_height() for container in ax.containers for bar in container
-                      if bar.get_facecolor()[:3] == matplotlib.colors.to_rgb(plots.NETWORK_COLORS[network])]
-            for network in ("k1c2", "crnn")}  # fmt: skip
-    np.testing.assert_allclose(ends["k1c2"], line - 0.1)
-    np.testing.assert_allclose(ends["crnn"], line + 0.05)
-    dashed = sorted(line.get_ydata()[0] for line in ax.lines if line.get_linestyle() == "--")
-    np.testing.assert_allclose(dashed, [0.55, 0.65, 0.7])
-
-
-def test_tags_without_a_score_are_left_out_and_those_without_an_interval_are_hollow():
-    _, ax = plots.tag_intervals(CRNN, ["oracle"])
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["pop", "rock", "sad", "80s"]
-    points = {marks.get_label(): marks for marks in ax.collections}
-    np.testing.assert_allclose(points["interval above 0.5"].get_offsets(), [[1, 0.75]])
-    np.testing.assert_allclose(points["not clear of 0.5"].get_offsets(), [[0, 0.85], [3, 0.55]])
-    hollow = [marks for marks in ax.collections if len(marks.get_facecolors()) and marks.get_facecolors()[0, 0] == 1]
-    np.testing.assert_allclose(np.concatenate([marks.get_offsets() for marks in hollow]), [[2, 0.65]])
-    _, ax = plots.auc_by_popularity(CRNN)
-    drawn = {marks.get_label(): marks.get_offsets().tolist() for marks in ax.collections}
-    assert drawn["genre"] == [[1, 0.75], [3, pytest.approx(0.85)]] and drawn["era"] == [[2, 0.55]]
-
-
-def test_the_heat_map_keeps_the_order_it_is_given_and_colours_tags_by_category():
-    _, ax = plots.cooccurrence(SHARE)
-    assert ax.images[0].get_array()[1, 0] == 1 and ax.images[0].get_array().mask[0, 0]
-    labels = ax.get_yticklabels()
-    assert [label.get_text() for label in labels] == ["metal", "sad"] == [t.get_text() for t in ax.get_xticklabels()]
-    assert [label.get_color() for label in labels] == [plots.CATEGORY_COLORS[tags.CHOI_CATEGORIES[t]] for t in SHARE]
-
-
-def test_dumbbells_join_two_scores_and_show_the_interval_where_there_is_one():
-    _, ax = plots.dumbbells(GAPS, {"train": "training", "auc": "test"}, {"constant": 0.5})
-    bars, interval = ax.collections[0], ax.containers[0].lines[2][0]
-    np.testing.assert_allclose([line[:, 0] for line in bars.get_segments()], [[0.6, 0.9], [0.6, 0.7]])
-    np.testing.assert_allclose(interval.get_segments()[0], [[0.5, 0], [0.8, 0]])
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"] and ax.yaxis_inverted()
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["training", "test", "constant"]
-    _, ax = plots.dumbbells(GAPS.astype(object), {"train": "training"})  # columns of words make all columns objects
-    np.testing.assert_allclose(ax.collections[1].get_offsets(), [[0.9, 0], [0.6, 1]])
-
-
-def test_two_runs_have_a_colour_each_and_dashes_for_training():
-    history = make_history().query("seed == 0 and segments == 252")
-    _, axes = plots.compare_curves(history, "size", CONSTANT)
-    for ax, score in zip(axes, CONSTANT, strict=True):
-        assert len(ax.lines) == 5 and len({line.get_color() for line in ax.lines[:4]}) == 2
-        dashed = [line.get_ydata() for line in ax.lines if line.get_linestyle() == "--"]
-        expected = [history.query(f"split == 'train' and size == '{size}'")[score] for size in ("large", "small")]
-        np.testing.assert_allclose(dashed, expected)
-        np.testing.assert_array_equal(ax.lines[4].get_ydata(), CONSTANT[score])
-
-
-def test_folds_are_drawn_beside_their_mean():
-    _, ax = plots.fold_scores(FOLDS)
-    dots, means = ax.collections[0].get_offsets(), ax.collections[1].get_offsets()
-    np.testing.assert_allclose(dots[:, 0], [0.7, 0.9, 0.7, 0.9])
-    np.testing.assert_allclose(means[:, 0], [0.8, 0.8])
-    np.testing.assert_allclose(np.unique(dots[:, 1]), means[:, 1])
+    plots.show_pitches(np.eye(12), ax=axes[1], starts=np.arange(12) / 6)
+    plots.show_chroma(np.zeros((12, 94)), ax=axes[2])
+    assert axes[0].get_xlim() == axes[2].get_xlim() and len(fig.axes) == 5  # and two colour bars
+    assert axes[1].collections[0].get_coordinates()[0, -1, 0] == pytest.approx(2)
+    assert [ax.get_xlabel() for ax in axes] == ["", "", "seconds"]
