@@ -119,12 +119,12 @@ def _row_type(table):
 @lru_cache
 def _template():
     """Return the bytes of a file without a song, its tables with PyTables' attributes: each song begins as a copy."""
-    access, creation, group = map(h5p.create, (h5p.FILE_ACCESS, h5p.FILE_CREATE, h5p.GROUP_CREATE))
+    access, options = h5p.create(h5p.FILE_ACCESS), h5p.create(h5p.DATASET_CREATE)
+    creation, group = h5p.create(h5p.FILE_CREATE), h5p.create(h5p.GROUP_CREATE)
     access.set_fileobj_driver(h5fd.fileobj_driver, memory := io.BytesIO())
     access.set_libver_bounds(h5f.LIBVER_V110, h5f.LIBVER_V110)  # half the overhead of older formats
-    creation.set_obj_track_times(False)  # the same song, the same bytes
-    group.set_obj_track_times(False)
-    options = h5p.create(h5p.DATASET_CREATE)
+    for settings in (creation, group, options):
+        settings.set_obj_track_times(False)  # the same song, the same bytes
     options.set_attr_phase_change(200, 100)  # 60 attributes, little space
     options.set_shuffle()
     options.set_deflate(1)

@@ -1,0 +1,261 @@
+"""The demo set: deterministic, in the real layout, with the real quirks, audible, and with an oracle that is right."""
+
+import hashlib
+import json
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from sklearn.metrics import roc_auc_score
+
+from helpers import audio, demo, joining, lastfm, msd, paths
+from helpers.tags import CHOI_TOP50, MASON_TOP50
+
+SEED = 4
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return demo.ensure(tmp_path_factory.mktemp("data") / "demo", 250, SEED)
+
+
+@pytest.fixture(scope="module")
+def sounding(tmp_path_factory):
+    return demo.ensure(tmp_path_factory.mktemp("data") / "demo", 45, SEED, sound=True)
+
+
+@pytest.fixture(scope="module")
+def recorded(sounding):
+    """Return the table of the recordings with their samples, tempo and composition."""
+    table = pd.read_csv(sounding / "audio" / "tags.csv")
+    table["track_id"] = table["path"].str.removesuffix(".mp3")
+    styles = pd.read_csv(sounding / "oracle.csv").set_index("track_id")["style"]
+    table["samples"] = [audio.load(sounding / "audio" / path) for path in table["path"]]
+    table["plan"] = [
+        demo.songs.draw_song(styles[i], np.random.default_rng([SEED, int(i[-7:], 16)]))[2] for i in table["track_id"]
+    ]
+    return table
+
+
+def digest(folder):
+    total = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        total.update(str(path.relative_to(folder)).encode() + path.read_bytes())
+    return total.hexdigest()
+
+
+def test_the_same_seed_gives_the_same_bytes(tmp_path, monkeypatch):
+    first, other = (demo.ensure(tmp_path / name, 12, seed, sound=True) for name, seed in (("a", 1), ("c", 2)))
+    monkeypatch.setattr(demo, "Parallel", lambda n_jobs: list)  # whatever the workers
+    monkeypatch.setattr(demo, "delayed", lambda work: work)
+    msd._template.cache_clear()
+    again = demo.ensure(tmp_path / "b", 12, 1, sound=True)
+    assert digest(first) == digest(again) != digest(other)
+
+
+def test_the_standard_set_is_the_one_that_was_reported():
+    names = demo.songs.names(1400, 1)
+    song = names.iloc[1000]
+    fields = demo._fields(song, 1)
+    pitches = fields["segments_pitches"]
+    assert (song["track_id"], song["style"], pitches.shape) == ("TRAVZUR128F00003E8", "metal", (949, 12))
+    assert pitches[:3, :3].ravel() == pytest.approx([0.869, 0.517, 0.071, 0.335, 0.761, 0.447, 0.035, 0.283, 0.198])
+
+
+def test_a_set_is_made_once_and_again_for_other_settings_or_versions(tmp_path, monkeypatch):
+    folder = demo.ensure(tmp_path / "demo", 12, 3)
+    about = json.loads((folder / paths.DEMO_MARKER).read_text())
+    assert paths.is_synthetic(folder) and "Synthetic" in about["note"]
+    assert (about["num_tracks"], about["seed"]) == (12, 3)
+    (folder / "witness").touch()
+    for settings in ((), (12, 3), (None, 3)):
+        assert (demo.ensure(folder, *settings) / "witness").exists()
+    for settings in ((13, 3), (13, 4)):
+        assert not (demo.ensure(folder, *settings) / "witness").exists()
+        (folder / "witness").touch()
+    monkeypatch.setitem(demo.ABOUT, "version", 99)
+    assert not (demo.ensure(folder) / "witness").exists()
+    assert len(list(folder.rglob("*.h5"))) == 13
+
+
+def test_recordings_of_another_set_are_made_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo.sound, "render", lambda *_: np.zeros(1000, np.float32))
+    folder = demo.ensure(tmp_path / "demo", 15, 3, sound=True)
+    (folder / "audio" / "witness").touch()
+    assert (demo.ensure(folder, sound=True) / "audio" / "witness").exists()
+    (folder / "audio" / paths.DEMO_MARKER).write_text("{}")
+    assert not (demo.ensure(folder, sound=True) / "audio" / "witness").exists()
+
+
+@pytest.mark.parametrize("broken", ["_write_files", "_write_sound"])
+def test_an_interrupted_generation_leaves_nothing(tmp_path, monkeypatch, broken):
+    monkeypatch.setattr(demo, broken, lambda *arguments, **more: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        demo.ensure(tmp_path / "demo", 12, sound=True)
+    assert not list(tmp_path.rglob("*audio*")) and not list(tmp_path.glob(".*"))
+    assert (tmp_path / "demo").exists() == (broken == "_write_sound")
+
+
+def test_a_folder_with_other_files_is_never_replaced(tmp_path):
+    (tmp_path / "precious.h5").write_text("mine")
+    with pytest.raises(FileExistsError, match="move them elsewhere"):
+        demo.ensure(tmp_path, 15)
+    folder = demo.ensure(tmp_path / "demo", 15)
+    (folder / "audio").mkdir()
+    (folder / "audio" / "precious.flac").write_text("mine")
+    with pytest.raises(FileExistsError, match="audio holds files that are not demo data"):
+        demo.ensure(folder, sound=True)
+    assert (tmp_path / "precious.h5").read_text() == (folder / "audio" / "precious.flac").read_text() == "mine"
+
+
+def test_quirks_have_about_the_real_shares(folder):
+    tracks, broken = msd.read_tracks(folder, fields=("segments_timbre", "segments_start", "duration"))
+    tags, broken_json = lastfm.read_tags(folder)
+    assert (len(tracks), len(broken), len(broken_json)) == (247, 3, 1)
+    assert 0.88 < len(tags) / 250 < 0.98
+    assert 0.40 < (tags["tags"].str.len() > 0).mean() < 0.64
+    songs, report = joining.join(tracks, tags, MASON_TOP50, 252)
+    kept = report["steps"].set_index("step")["kept"]
+    assert 0.65 < kept["names match"] / kept["in last.fm"] < 0.82
+    assert 0.15 < len(songs) / 250 < 0.33
+    assert {"case", "punctuation", "artist differs"} <= set(report["mismatches"]["kind"])
+    assert not tracks["title"].str.isascii().all()
+    assert tracks["num_segments"].min() < 252 and tracks["artist_name"].duplicated().any()
+    assert tracks["num_segments"].median() == pytest.approx(770, rel=0.2)
+    for song in tracks.itertuples():
+        assert (song.segments_pitches.max(axis=1) == 1).all() and song.segments_timbre.std() > 10
+        assert song.segments_start[0] >= 0 and song.segments_start[-1] <= song.duration
+        assert (np.diff(song.segments_start) >= 0).all()
+
+
+def test_a_few_files_repeat_a_tag_and_counts_are_strings(folder):
+    rows = [json.loads(p.read_text())["tags"] for p in folder.rglob("*.json") if p.stat().st_size > 60]
+    assert any(len({name for name, _ in row}) < len(row) for row in rows)
+    assert all(isinstance(count, str) and 0 <= int(count) <= 100 for row in rows for _, count in row)
+
+
+def test_a_song_takes_little_space(folder):
+    """1,400 songs and their sound stay below 150 MB: arrays that nothing reads take no space."""
+    sizes = [path.stat().st_size for path in folder.rglob("*.h5")]
+    assert np.mean(sizes) < 75_000
+
+
+def test_labels_follow_the_stated_probabilities():
+    probabilities = demo.songs.tag_probabilities()
+    song = pd.Series({"number": 1, "track_id": "TRAAAAA128F0000001", "title": "a", "artist_name": "b"})
+    rng, counts, num_songs = np.random.default_rng(0), pd.Series(0, probabilities.columns), 0
+    for _ in range(1500):
+        names = {name for name, _ in demo.songs.lastfm_song(song, probabilities.loc["jazz"], rng)[2]}
+        num_songs += bool(names & set(demo.songs.TAGS))
+        counts[[name for name in names if name in counts]] += 1
+    # A song is drawn anew until it has a tag, which makes every tag a little more likely.
+    expected = probabilities.loc["jazz"] / (1 - np.prod(1 - probabilities.loc["jazz"]))
+    assert np.abs(counts / num_songs - expected).max() < 0.08
+
+
+@pytest.mark.parametrize("vocabulary", [MASON_TOP50, CHOI_TOP50, ["rock", "no such tag"]])
+def test_the_oracle_knows_its_tags_and_leaves_room_for_learning(folder, vocabulary):
+    songs, _ = joining.join(msd.read_tracks(folder)[0], lastfm.read_tags(folder)[0], vocabulary, 252)
+    oracle = demo.oracle(songs, folder)
+    assert list(oracle["tag"]) == vocabulary
+    if len(vocabulary) == 50:
+        assert 0.7 < oracle["auc"].mean() < 0.95 and oracle["auc"].between(0.49, 1).all()
+    else:
+        assert np.isnan(oracle["auc"][1])
+
+
+def test_the_oracle_is_the_mean_auc_of_the_true_probabilities_on_songs_that_have_a_tag(folder):
+    """Songs without a tag of the vocabulary are not in the table: with few tags that changes much."""
+    vocabulary = ["rock", "jazz", "folk"]
+    songs = pd.read_csv(folder / "oracle.csv")
+    songs.attrs["vocabulary"] = vocabulary
+    probability = demo.songs.tag_probabilities().loc[songs["style"], vocabulary].to_numpy()
+    rng, aucs = np.random.default_rng(0), []
+    for _ in range(80):
+        labels = rng.random(probability.shape) < probability
+        while (without := ~labels.any(axis=1)).any():  # the song is another one of its style
+            labels[without] = rng.random((without.sum(), 3)) < probability[without]
+        true = probability / (1 - np.prod(1 - probability, axis=1, keepdims=True))
+        aucs.append([roc_auc_score(labels[:, i], true[:, i]) for i in range(3)])
+    assert demo.oracle(songs, folder)["auc"].to_numpy() == pytest.approx(np.mean(aucs, axis=0), abs=0.015)
+
+
+def test_the_oracle_is_that_of_the_given_songs(folder):
+    songs = pd.read_csv(folder / "oracle.csv")
+    songs.attrs["vocabulary"] = MASON_TOP50
+    one_style = songs[songs["style"] == "rock"]
+    assert demo.oracle(one_style, folder)["auc"].to_numpy() == pytest.approx(0.5)  # nothing tells them apart
+    assert demo.oracle(songs, folder)["auc"].mean() > 0.7
+
+
+# --- Sound ---------------------------------------------------------------------------------------------------
+
+
+def test_the_table_holds_the_labels_of_the_json_files_the_artists_of_the_msd_and_a_split_by_artist(sounding):
+    table = pd.read_csv(sounding / "audio" / "tags.csv")
+    assert list(table.columns) == ["path", "artist", "tags", "split"]
+    assert list(table["path"]) == sorted(path.name for path in (sounding / "audio").glob("*.mp3"))
+    expected = {}
+    for track_id, tags in lastfm.read_tags(sounding)[0].set_index("track_id")["tags"].items():
+        if labels := [tag for tag in CHOI_TOP50 if tag in dict(tags)]:
+            expected[f"{track_id}.mp3"] = "|".join(labels)
+    assert table.set_index("path")["tags"].to_dict() == expected
+    artists = msd.read_tracks(sounding)[0].set_index("track_id")["artist_name"]
+    known = table[table["path"].str[:-4].isin(artists.index)]
+    assert len(known) >= len(table) - 3 and list(known["artist"]) == list(artists[known["path"].str[:-4]])
+    assert (table.groupby("artist")["split"].nunique() == 1).all()
+    assert set(table["split"]) == {"train", "valid", "test"}
+
+
+def test_recordings_are_30_seconds_of_sound_without_clipping(sounding, recorded):
+    assert paths.is_synthetic(sounding / "audio") and len(recorded) > 8
+    for song in recorded.itertuples():
+        info = soundfile.info(sounding / "audio" / song.path)
+        assert (info.format, info.samplerate, info.channels) == ("MP3", audio.SR, 1)
+        assert len(song.samples) == pytest.approx(30 * audio.SR, abs=audio.SR / 5)
+        assert 0.05 < song.samples.std() < 0.6 and np.mean(np.abs(song.samples) > 0.999) < 0.03
+        loudness = np.sqrt(np.mean(song.samples[: 29 * audio.SR].reshape(29, -1) ** 2, axis=1))
+        assert loudness.min() > 0.1 * loudness.max()  # no gaps
+
+
+@pytest.mark.parametrize("style", demo.songs.STYLES)
+def test_render_gives_float32_between_minus_1_and_1_of_the_asked_length(style):
+    song = demo.songs.compose(style, 2, np.random.default_rng(0))  # two bars, so it is played again and again
+    samples = demo.sound.render(style, song, np.random.default_rng(1), seconds=4.0)
+    assert samples.dtype == np.float32 and samples.shape == (4 * audio.SR,)
+    assert np.isfinite(samples).all() and np.abs(samples).max() <= 1
+    other = demo.sound.render(style, song, np.random.default_rng(2), seconds=4.0)
+    assert np.abs(samples - other).max() > 0.1  # every song is another recording
+
+
+def test_the_composition_is_that_of_the_msd_file(sounding, recorded):
+    tracks = msd.read_tracks(sounding, fields=("tempo", "key", "mode"))[0].set_index("track_id")
+    for song in recorded[recorded["track_id"].isin(tracks.index)].itertuples():
+        row = tracks.loc[song.track_id]
+        assert (row["key"], row["mode"], row["tempo"]) == (song.plan["key"], song.plan["mode"], song.plan["tempo"])
+
+
+def test_chroma_follows_the_chords(recorded):
+    right, wrong = [], []
+    for song in recorded.itertuples():
+        chroma, chords = audio.chroma(song.samples), song.plan["chords"]
+        starts = np.arange(demo.sound.OFFSET, 28, 240 / song.plan["tempo"]) * audio.SR / audio.HOP_LENGTH
+        for bar, (start, end) in enumerate(pairwise(np.round(starts).astype(int))):
+            mean, chord = chroma[:, start:end].mean(axis=1), chords[bar % len(chords)]
+            right.append(np.corrcoef(mean, chord)[0, 1])
+            wrong.append(np.corrcoef(mean, np.roll(chord, 1))[0, 1])
+    assert np.mean(right) > 0.6 and np.mean(wrong) < 0.1
+
+
+def test_styles_sound_different():
+    def brightness(style):
+        """Return the mean spectral centroid of 12 songs in Hz."""
+        songs = (demo.songs.compose(style, 8, np.random.default_rng(i)) for i in range(12))
+        played = [demo.sound.render(style, song, np.random.default_rng(i), 4.0) for i, song in enumerate(songs)]
+        spectra = np.abs(np.fft.rfft(played))
+        return np.mean(spectra @ (np.arange(spectra.shape[1]) / 4) / spectra.sum(axis=1))
+
+    ambient, folk, metal = (brightness(style) for style in ("ambient", "folk", "metal"))
+    assert ambient + 100 < folk and folk + 100 < metal
