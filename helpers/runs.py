@@ -3,7 +3,11 @@
 import functools
 import inspect
 import json
+import os
+import platform
 import random
+import re
+import subprocess
 import sys
 import time
 import types
@@ -16,23 +20,20 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from helpers import devices, metrics, paths, streaming
+from helpers import metrics, paths, streaming
 
 
 class Run(keras.callbacks.Callback):
     """A run of a compiled model: `model.fit(run.batches, epochs=, initial_epoch=run.epochs_done, callbacks=[run])`.
 
     `train` and `held_out` are (x, y): float32 inputs (n, ...), or `streaming.Rows`, and 0/1 labels (n, num_tags).
-    `history` has one row an epoch and side, scored in inference mode: `epoch` (from 1), `split` ("train", "held_out"),
-    `loss`, `streaming_auc` (Keras's AUC, as Mason plots it; "train" has these two as they were while training, with
-    dropout on), `macro_auc`, `average_precision`, `num_tags` with both classes, `num_songs`, `seconds` of training, and
-    `constant_auc`: Keras's AUC if every song gets the tags' shares in training. With `patience` training ends when the
-    held-out macro AUC has not risen for so many epochs, and the model gets the weights of the best one (Choi et al.
-    2017, section 3). `augment(x, rng)` changes each batch of inputs.
+    `history` has a row an epoch and `split` ("train", "held_out"): `epoch` (from 1), what `evaluate` gives in inference
+    mode ("train": `loss` and `streaming_auc` with dropout on), `seconds` of training, and `constant_auc`, Keras's AUC
+    if every song gets the tags' shares in training. `patience`: epochs without a higher held-out macro AUC after which
+    training ends, with the best epoch's weights (Choi et al. 2017, section 3). `augment(x, rng)` changes each batch.
 
-    `results/<name>-<hash of network, settings, data, tags>/` has `history.csv`, `run.json`, `model.keras` and
-    `best.keras`. A killed run goes on from its last whole epoch to the same end; a finished one is loaded.
-    Raises ValueError for inputs and labels that do not fit, and for a damaged folder.
+    `results/<name>-<hash of network, settings, data, tags>/` keeps it all. A killed run goes on from its last whole
+    epoch to the same end, a finished one is loaded. Raises ValueError for data that do not fit and a damaged folder.
     """
 
     def __init__(self, name, model, train, held_out, num_epochs, batch_size=10, seed=0, patience=None, augment=None,
@@ -43,16 +44,15 @@ class Run(keras.callbacks.Callback):
             if not len(x) or np.shape(y) != (len(x), model.output_shape[-1]) or not np.isin(y, (0, 1)).all():
                 shapes = f"{len(x)} inputs, labels {np.shape(y)}, {model.output_shape[-1]} outputs"
                 raise ValueError(f"{name}, {side}: {shapes}; give some inputs, each with a 0 or 1 for every output.")
-        self.batches = _Batches(*train, int(batch_size), int(seed), augment)
+        self.batches = Batches(*train, int(batch_size), int(seed), augment)
         shares = np.mean(train[1], axis=0)
-        self.constant = {side: evaluate(y, np.tile(shares, (len(y), 1))) for side, (_, y) in self.sides.items()}
+        self.constant = [evaluate(y, np.tile(shares, (len(y), 1)))["streaming_auc"] for _, y in self.sides.values()]
         settings = {"num_epochs": self.num_epochs, "batch_size": int(batch_size), "seed": int(seed)}
         settings |= {"patience": patience and int(patience), "backend": keras.backend.backend()}
         tags = None if tags is None else [str(tag) for tag in tags]
-        key = _digest(model, settings, tags, *train, *held_out, _identity(augment))
-        self.folder = Path(folder or paths.RESULTS) / f"{name}-{key}"
-        settings |= {"augment": augment and getattr(augment, "__name__", repr(augment)), **model.get_compile_config()}
-        self.record = {"settings": settings, "data": provenance or {}, "tags": tags, "parameters": model.count_params()}
+        content = [settings, tags, _identity(augment), *map(_content, (*train, *held_out))]
+        self.folder = Path(folder or paths.RESULTS) / f"{name}-{joblib.hash([*_network(model), *content])[:8]}"
+        self.record = {"settings": settings | model.get_compile_config(), "data": provenance or {}, "tags": tags}
         # Without Adam's variables there is nowhere to load them to; and TensorFlow would trace its first step twice.
         model.optimizer.build(model.trainable_variables)
         self.history = pd.DataFrame()
@@ -61,8 +61,9 @@ class Run(keras.callbacks.Callback):
     @property
     def epochs_done(self) -> int:
         """The epoch to go on from, counted from 0: `num_epochs` too where `patience` has ended the run."""
-        stopped = self.patience and self._epochs_since_best() >= self.patience
-        return self.num_epochs if stopped else len(self.history) // 2
+        return (
+            self.num_epochs if self.patience and self._epochs_since_best() >= self.patience else len(self.history) // 2
+        )
 
     def _epochs_since_best(self):
         if self.history.empty:
@@ -74,8 +75,7 @@ class Run(keras.callbacks.Callback):
         self._load(self.model)  # in place of what an interrupted epoch left
         if self.history.empty and int(self.model.optimizer.iterations):
             raise ValueError(f"{self.folder.name}: the network is trained already; build and compile it anew.")
-        total, done = (epochs * len(self.batches) for epochs in (self.num_epochs, self.epochs_done))
-        self.bar = tqdm(desc=self.folder.name, total=total, initial=done, unit="batch", leave=False)
+        self.bar = tqdm(desc=self.folder.name, total=self.num_epochs, initial=self.epochs_done, unit="epoch")
 
     def on_epoch_begin(self, epoch, logs=None):
         if not epoch == self.epochs_done < self.num_epochs:
@@ -87,18 +87,14 @@ class Run(keras.callbacks.Callback):
             state.assign(np.random.SeedSequence([self.batches.seed, epoch, i]).generate_state(2))
         self.began = time.perf_counter()
 
-    def on_train_batch_end(self, batch, logs=None):
-        self.bar.update()
-
     def on_epoch_end(self, epoch, logs=None):
-        seconds = time.perf_counter() - self.began
-        rows = []
-        for side, (x, y) in self.sides.items():
+        seconds, rows = time.perf_counter() - self.began, []
+        for (side, (x, y)), constant in zip(self.sides.items(), self.constant, strict=True):
             row = {"epoch": epoch + 1, "split": side, **evaluate(y, predict(self.model, x)), "seconds": seconds}
-            rows.append(row | {"constant_auc": self.constant[side]["streaming_auc"]})
+            rows.append(row | {"constant_auc": constant})
         rows[0] |= {name: float(logs[name]) for name in ("loss", "streaming_auc") if name in logs}
         self.history = pd.concat([self.history, pd.DataFrame(rows)], ignore_index=True)
-        self.bar.set_postfix(held_out_macro_auc=f"{rows[1]['macro_auc']:.3f}", seconds_per_epoch=f"{seconds:.0f}")
+        self.bar.update()
         self._save()
         self.model.stop_training = self.epochs_done == self.num_epochs
 
@@ -120,9 +116,9 @@ class Run(keras.callbacks.Callback):
 
     def _save(self):
         """Write the history, what the run was, and the model: each whole or not at all."""
-        modules = ("keras", "numpy", keras.backend.backend())
-        self.record["versions"] = {name: sys.modules[name].__version__ for name in modules}
-        self.record |= {"hardware": devices.hardware(), "seconds": round(float(self.history["seconds"].sum() / 2), 1)}
+        versions = {name: sys.modules[name].__version__ for name in ("keras", "numpy", keras.backend.backend())}
+        self.record |= {"versions": versions, "hardware": hardware(), "parameters": self.model.count_params()}
+        self.record["seconds"] = round(float(self.history["seconds"].sum() / 2), 1)
         self.record["date"] = datetime.now(UTC).isoformat(timespec="seconds")
         with paths.atomic(self.folder / "history.csv") as temporary:
             self.history.to_csv(temporary, index=False)
@@ -134,7 +130,7 @@ class Run(keras.callbacks.Callback):
                 self.model.save(temporary)
 
 
-class _Batches(keras.utils.PyDataset):
+class Batches(keras.utils.PyDataset):
     """Batches of (x, y), in an order that depends on seed and epoch alone; Keras reads ahead in a thread."""
 
     def __init__(self, x, y, batch_size, seed, augment):
@@ -152,41 +148,17 @@ class _Batches(keras.utils.PyDataset):
     def __getitem__(self, i):
         rows = self.order[i * self.batch_size : (i + 1) * self.batch_size]
         x = self.x[rows]
-        if self.augment:
-            x = self.augment(x, np.random.default_rng([self.seed, self.epoch, i]))
+        x = self.augment(x, np.random.default_rng([self.seed, self.epoch, i])) if self.augment else x
         return np.asarray(x, np.float32), self.y[rows]
 
 
-def predict(model: keras.Model, x: np.ndarray | streaming.Rows) -> np.ndarray:
-    """Return `model`'s scores, float32 (n, num_tags), in batches of about half a million input values."""
-    row_size = int(np.prod(x.shape[1:]))
-    parts = streaming.blocks(len(x), 4 * row_size) if isinstance(x, streaming.Rows) else [slice(None)]
-    return np.concatenate([model.predict(x[part], max(1, 2**19 // row_size), verbose=0) for part in parts])
-
-
-def evaluate(y: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    """Return `loss`, `streaming_auc` (Keras's), `macro_auc`, `average_precision`, `num_tags`, `num_songs`.
-
-    `y` and `scores` are (n, num_tags): 0/1 labels and probabilities.
-    """
-    auc, macro = keras.metrics.AUC(), metrics.macro(y, scores)
-    auc.update_state(y, scores)
-    loss = keras.ops.mean(keras.ops.binary_crossentropy(np.float32(y), np.float32(scores)))
-    found = {name: macro[name] for name in ("macro_auc", "average_precision", "num_tags")}
-    return {"loss": float(loss), "streaming_auc": float(auc.result()), **found, "num_songs": len(y)}
-
-
-def _digest(model, settings, tags, *data) -> str:
-    """Return what a run is found again by: a hash of all it is made of."""
+def _network(model):
+    """Return what tells a compiled network from another: its JSON, and sums that tell initial weights apart."""
     network = json.loads(model.to_json())
     network["compile_config"].pop("jit_compile", None)  # a GPU's run is found again without one
-    # Sums to two digits tell initial weights apart, but not the last bits in which machines differ.
+    # Two digits: the last bits differ between machines.
     start = [round(float(np.sum(weights, dtype=float)), 2) for weights in model.get_weights()]
-    hashes = []
-    for each in data:
-        each = each.fingerprint() if isinstance(each, streaming.Rows) else each
-        hashes.append(joblib.hash(np.ascontiguousarray(each, np.float32) if isinstance(each, np.ndarray) else each))
-    return joblib.hash(json.dumps([_numbered(network, {}), settings, tags, start, hashes]))[:8]
+    return json.dumps(_numbered(network, {})), start
 
 
 def _numbered(config, numbers):
@@ -203,6 +175,10 @@ def _numbered(config, numbers):
     return config
 
 
+def _content(data):
+    return data.fingerprint() if isinstance(data, streaming.Rows) else np.ascontiguousarray(data, np.float32)
+
+
 def _identity(value):
     """Return what tells functions apart: code, constants, defaults, closure, globals, arguments of a partial one."""
     if isinstance(value, functools.partial):
@@ -214,3 +190,31 @@ def _identity(value):
     elif isinstance(value, types.CodeType):
         value = [value.co_code, value.co_names, value.co_consts]
     return [_identity(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+def predict(model: keras.Model, x: np.ndarray | streaming.Rows) -> np.ndarray:
+    """Return `model`'s scores, float32 (n, num_tags), in batches of about half a million input values."""
+    row_size = int(np.prod(x.shape[1:]))
+    parts = streaming.blocks(len(x), 4 * row_size) if isinstance(x, streaming.Rows) else [slice(None)]
+    return np.concatenate([model.predict(x[part], max(1, 2**19 // row_size), verbose=0) for part in parts])
+
+
+def evaluate(y: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    """Return losses and scores of probabilities `scores` for labels `y`, (n, num_tags); `streaming_auc` is Keras's."""
+    auc, macro = keras.metrics.AUC(), metrics.macro(y, scores)
+    auc.update_state(y, scores)
+    loss = keras.ops.mean(keras.ops.binary_crossentropy(np.float32(y), np.float32(scores)))
+    found = {name: macro[name] for name in ("macro_auc", "average_precision", "num_tags")}
+    return {"loss": float(loss), "streaming_auc": float(auc.result()), **found, "num_songs": len(y)}
+
+
+def hardware() -> str:
+    """Return the names of the GPUs, if there are any, or the processor's and its number of cores."""
+    try:
+        query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+        names = subprocess.run(query, capture_output=True, check=True, timeout=20).stdout
+        return ", ".join(names.decode(errors="replace").strip().split("\n")) or "GPU"
+    except (OSError, subprocess.SubprocessError):
+        cpuinfo = Path("/proc/cpuinfo")
+        names = re.findall(r"model name\s*: (.+)", cpuinfo.read_text() if cpuinfo.exists() else "")
+        return f"{(names or [platform.machine()])[0]}, {os.cpu_count()} cores"

@@ -8,62 +8,55 @@ import numpy as np
 import pandas as pd
 
 from helpers import models, paths
-from helpers.devices import fast_dtype_policy, hardware  # noqa: F401 - notebooks find all of training here
-from helpers.runs import Run, evaluate, predict  # noqa: F401
+from helpers.runs import Run, evaluate, hardware, predict  # noqa: F401 - notebooks find all of training here
 
 # Arguments of `fit` by preset. "paper": Mason 2020, "Initial training"; Choi et al. 2017, section 3, gives the
 # patience, the rest is ours. The demo set is small: smaller batches and larger steps make more of it.
-MASON_PAPER = {"num_epochs": 50, "batch_size": 10, "learning_rate": 1e-3, "momentum": 0.99}
+PAPER = dict(num_epochs=50, batch_size=10, learning_rate=1e-3, momentum=0.99)
 MASON_SETTINGS = {
-    "test": {"small": {"num_epochs": 2, "momentum": 0.9}, "large": {"num_epochs": 1, "momentum": 0.9}},
+    "test": {"small": dict(num_epochs=2, momentum=0.9), "large": dict(num_epochs=1, momentum=0.9)},
     "demo": {
-        "small": {"num_epochs": 40, "batch_size": 5, "learning_rate": 4e-3, "momentum": 0.9},
-        "large": {"num_epochs": 25, "batch_size": 5, "learning_rate": 2e-3, "momentum": 0.9, "dtype_policy": "fast"},
+        "small": dict(num_epochs=40, batch_size=5, learning_rate=4e-3, momentum=0.9),
+        "large": dict(num_epochs=25, batch_size=5, learning_rate=2e-3, momentum=0.9),
     },
-    "paper": {"small": MASON_PAPER, "large": MASON_PAPER},
+    "paper": {"small": PAPER, "large": PAPER},
 }
 CHOI_SETTINGS = {
-    "test": {"num_epochs": 1, "batch_size": 8, "momentum": 0.9, "patience": 1},
-    "demo": {"num_epochs": 100, "batch_size": 8, "learning_rate": 2e-3, "momentum": 0.9, "patience": 5},
-    "paper": {"num_epochs": 100, "batch_size": 32, "learning_rate": 1e-3, "momentum": 0.99, "patience": 1},
+    "test": dict(num_epochs=1, batch_size=8, momentum=0.9, patience=1),
+    "demo": dict(num_epochs=150, batch_size=8, learning_rate=2e-3, momentum=0.9, patience=10),
+    "paper": dict(num_epochs=100, batch_size=32, learning_rate=1e-3, momentum=0.99, patience=1),
 }
 
 
 def fit(
     build, train, held_out, name, num_epochs, batch_size=10, learning_rate=1e-3, momentum=0.99, seed=0,
-    dtype_policy="float32", patience=None, weight_decay=0.0, label_smoothing=0.0, augment=None, provenance=None,
-    tags=None, folder=None,
+    weight_decay=0.0, label_smoothing=0.0, **kept,
 ) -> tuple[keras.Model, pd.DataFrame]:  # fmt: skip
-    """Build a network, compile it with Adam and binary cross-entropy, fit it; return it and `Run`'s history.
+    """Build a network with `build()`, compile and fit it as a `Run` (its arguments: `kept`); return it and the history.
 
-    `build()` makes the network; `momentum` is that of its norms, `weight_decay` Adam's, `label_smoothing` the loss's;
-    "fast" as `dtype_policy` is `fast_dtype_policy`. All others are arguments of `Run` (Mason 2020, section "Results").
+    `momentum` is that of the norms, `weight_decay` Adam's, `label_smoothing` the loss's.
     """
     keras.utils.set_random_seed(int(seed))
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(fast_dtype_policy() if dtype_policy == "fast" else dtype_policy)
-    try:
-        model = build()
-    finally:
-        keras.config.set_dtype_policy(before)
+    model = build()
     for layer in model.layers:
         if hasattr(layer, "momentum"):
             layer.momentum = float(momentum)
-    _compile(model, learning_rate, weight_decay, label_smoothing)
-    run = Run(name, model, train, held_out, num_epochs, batch_size, seed, patience, augment, provenance, tags, folder)
+    compile_network(model, learning_rate, weight_decay, label_smoothing)
+    run = Run(name, model, train, held_out, num_epochs, batch_size, seed, **kept)
     model.fit(run.batches, epochs=run.num_epochs, initial_epoch=run.epochs_done, callbacks=[run], verbose=0)
     return model, run.history
 
 
-def _compile(model, learning_rate=1e-3, weight_decay=0.0, label_smoothing=0.0):
+def compile_network(model, learning_rate=1e-3, weight_decay=0.0, label_smoothing=0.0):
+    """Compile as both papers do: Adam, binary cross-entropy; Keras's AUC is Mason's."""
     adam = keras.optimizers.Adam(float(learning_rate), weight_decay=float(weight_decay) or None)
-    smooth = keras.losses.BinaryCrossentropy(label_smoothing=float(label_smoothing))
-    loss = smooth if label_smoothing else "binary_crossentropy"  # as a reader writes it: the same run
+    loss = keras.losses.BinaryCrossentropy(label_smoothing=float(label_smoothing))
+    loss = loss if label_smoothing else "binary_crossentropy"  # as a reader writes it: the same run
     model.compile(adam, loss, metrics=[keras.metrics.AUC(name="streaming_auc")])
 
 
 def fit_mason(size: str, segments: int, train: tuple, held_out: tuple, provenance: dict, **changes):
-    """Train Mason's "small" or "large" network with `MASON_SETTINGS`, or `changes` of them; return what `fit` returns.
+    """Train Mason's "small" or "large" network with `MASON_SETTINGS`, or `changes` of them, as `fit`.
 
     Notebooks that ask for the same run get the same finished run.
     """
@@ -73,27 +66,21 @@ def fit_mason(size: str, segments: int, train: tuple, held_out: tuple, provenanc
 
 
 def fit_choi(network: str, budget: str, parts: dict, provenance: dict, **changes):
-    """Train one of Choi's networks with `CHOI_SETTINGS`, or `changes` of them; return what `fit` returns.
-
-    `parts` gives (x, y) of "train" and "valid": float32 (clips, 96, 1366, 1) and labels (clips, num_tags).
-    """
+    """Train one of Choi's networks with `CHOI_SETTINGS`, or `changes` of them, on `parts` "train" and "valid"."""
     settings = {"name": f"{provenance['dataset']}/{network}-{budget}", **CHOI_SETTINGS[paths.preset()], **changes}
     build = functools.partial(models.choi_network, network, budget, parts["train"][1].shape[1])
     return fit(build, parts["train"], parts["valid"], provenance=provenance, **settings)
 
 
 def transpose(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return songs (n, 12, segments, 1), each in a key drawn by chance: its pitch classes turn by 0 to 11 semitones."""
+    """Return songs (n, 12, segments, 1), each in a random key: its pitch classes turn by 0 to 11 semitones."""
     turned = (np.arange(12) - rng.integers(12, size=(len(x), 1))) % 12
     return np.take_along_axis(x, turned[:, :, None, None], axis=1)
 
 
 def seconds_per_clip(model: keras.Model, batch_size: int = 4, num_steps: int = 3) -> float:
-    """Return the seconds that a training step takes a clip, of noise: the fastest of `num_steps` after one to warm up.
-
-    Changes the weights of `model`.
-    """
-    _compile(model)
+    """Return a training step's seconds a clip, of noise: the fastest of `num_steps` after one. Changes the weights."""
+    compile_network(model)
     rng, seconds = np.random.default_rng(0), []
     x = rng.normal(size=(batch_size, *model.input_shape[1:])).astype("float32")
     y = (rng.random((batch_size, *model.output_shape[1:])) < 0.1).astype("float32")

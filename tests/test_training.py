@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from helpers import devices, metrics, models, paths, runs, streaming, training
+from helpers import metrics, models, paths, runs, streaming, training
 
 BUILD = functools.partial(models.mason_crnn, "small", 24)
 FACTS = {"dataset": "test", "synthetic": True}
@@ -220,13 +220,6 @@ def test_the_training_step_is_traced_once(tmp_path, monkeypatch):
     assert len(traces) == 1
 
 
-def test_the_dtype_policy_is_used_and_then_put_back(tmp_path):
-    model, history = training.fit(BUILD, *make_data(), "run", 1, dtype_policy="mixed_bfloat16", folder=tmp_path)
-    assert model.get_layer("conv2").compute_dtype == "bfloat16" and model.output.dtype == "float32"
-    assert keras.config.dtype_policy().name == "float32" and history["macro_auc"].notna().all()
-    assert training.fast_dtype_policy() in ("float32", "mixed_bfloat16")
-
-
 def test_patience_stops_after_the_best_epoch_gives_its_weights_and_trains_no_more(tmp_path):
     train, held_out = make_data()
     model, history = training.fit(BUILD, train, held_out, "run", 30, patience=np.int64(2), folder=tmp_path)
@@ -266,7 +259,7 @@ def test_any_other_ingredient_makes_another_run(fit_tiny):
     for change in (
         {"build": functools.partial(tiny, 5)}, {"build": functools.partial(tiny, 6)}, {"data": (changed, y)},
         {"data": (x, 1 - y)}, {"tags": ["a", "b", "c"]}, {"seed": 1}, {"batch_size": 5}, {"learning_rate": 2e-3},
-        {"weight_decay": 0.5}, {"label_smoothing": 0.3}, {"patience": 1}, {"dtype_policy": "mixed_bfloat16"},
+        {"weight_decay": 0.5}, {"label_smoothing": 0.3}, {"patience": 1},
     ):  # fmt: skip
         assert fit_tiny(**change), change
 
@@ -352,13 +345,10 @@ def test_transposing_turns_each_song_and_keeps_its_notes():
     assert len(set(shifts)) > 6
 
 
-@pytest.mark.parametrize("answer", [None, "exit 9", "echo '[N/A]'", "printf '\\377'"])
+@pytest.mark.parametrize("answer", [None, "exit 9", "echo GPU", "printf '\\377'"])
 def test_hardware_has_a_name_whatever_the_gpu_s_tool_says(answer, tmp_path, monkeypatch):
-    monkeypatch.setattr(devices, "has_gpu", lambda: True)
     monkeypatch.setenv("PATH", str(tmp_path))
     if answer:
         (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{answer}\n")
         (tmp_path / "nvidia-smi").chmod(0o755)
-    assert training.hardware()
-    monkeypatch.undo()
-    assert "cores" in training.hardware() or devices.has_gpu()
+    assert ("cores" in training.hardware()) == (answer in (None, "exit 9"))
