@@ -2,6 +2,8 @@
 
 import unicodedata
 from collections import Counter
+from pathlib import Path
+from pathlib import Path
 
 import pandas as pd
 
@@ -39,6 +41,14 @@ def nfc(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def vocabulary(folder: Path) -> list[str]:
+    """Return the tags to predict from the data in `folder`: its `vocabulary.txt`, a tag a line, else Mason's 50."""
+    file = Path(folder, "vocabulary.txt")
+    if not file.is_file():
+        return MASON_TOP50
+    return [nfc(line.strip()) for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+
+
 def top_tags(tags: pd.DataFrame, k: int) -> list[str]:
     """Return the `k` tags that most songs of `lastfm.read_tags` carry, most frequent first, ties in alphabetical order.
 
@@ -48,3 +58,9 @@ def top_tags(tags: pd.DataFrame, k: int) -> list[str]:
     if len(counts) < k:
         raise ValueError(f"{k} tags were asked for, but the data holds {len(counts)} different tags.")
     return sorted(counts, key=lambda tag: (-counts[tag], tag))[:k]
+
+
+def vocabulary(data_folder: Path) -> list[str]:
+    """Return the tags to predict: those in the folder's `vocabulary.txt`, one a line, or else Mason's 50."""
+    own = Path(data_folder) / "vocabulary.txt"
+    return own.read_text(encoding="utf-8").split("\n")[:-1] if own.is_file() else MASON_TOP50
