@@ -3,7 +3,6 @@
 import unicodedata
 from collections import Counter
 from pathlib import Path
-from pathlib import Path
 
 import pandas as pd
 
