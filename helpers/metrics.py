@@ -12,11 +12,9 @@ BLOCK_CELLS = 2**19  # song weights held at a time, 4 MB: more would leave the c
 
 
 def tag_scores(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return each tag's ROC AUC and average precision, two float64 arrays (num_tags,).
+    """Return each tag's ROC AUC and average precision as scikit-learn has them, float64 (num_tags,) each.
 
-    `labels` is (num_songs, num_tags) of 0 and 1, `scores` the same shape, higher meaning "more likely".
-    Equal to scikit-learn's `roc_auc_score` and `average_precision_score`.
-    Raises ValueError for other shapes, labels that are not 0 or 1, and scores that are not finite.
+    `labels`, 0 or 1, and `scores` are (num_songs, num_tags). Raises ValueError if they are not, or not finite.
     """
     aucs, precisions = _weighted(_curves(labels, scores), np.ones((len(labels), 1)))
     return aucs[0], precisions[0]
@@ -25,16 +23,14 @@ def tag_scores(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.n
 def tag_table(labels: np.ndarray, scores: np.ndarray, vocabulary: list[str]) -> pd.DataFrame:
     """Return one row a tag, also of those without a score: `tag`, `num_positives`, `auc`, `average_precision`."""
     aucs, precisions = tag_scores(labels, scores)
-    if len(vocabulary) != len(aucs):
-        raise ValueError(f"The vocabulary has {len(vocabulary)} tags, the labels {len(aucs)}.")
     table = {"tag": list(vocabulary), "num_positives": np.asarray(labels).sum(axis=0, dtype=int)}
     return pd.DataFrame(table | {"auc": aucs, "average_precision": precisions})
 
 
 def macro(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    """Return `macro_auc`, `average_precision` (means over the tags that have a score) and `num_tags`.
+    """Return `macro_auc` and `average_precision`, means over the `num_tags` tags that have a score, and `base_rate`.
 
-    A constant predictor has a macro AUC of 0.5; its average precision is `base_rate`, also returned.
+    A constant predictor has a macro AUC of 0.5 and an average precision of `base_rate`.
     """
     aucs, precisions = tag_scores(labels, scores)
     defined = ~np.isnan(aucs)
@@ -47,7 +43,7 @@ def macro(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
 
 
 def averages(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    """Return what `macro` does, `micro_` and `samplewise_` `auc` and `average_precision`, and `num_songs`.
+    """Return what `macro` does, and `micro_` and `samplewise_` `auc` and `average_precision`.
 
     `num_songs` of the songs have a sample-wise score: those with some tags, but not all.
     """
@@ -66,15 +62,16 @@ def constant(train_labels: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
 
 def bootstrap(labels, scores, groups=None, num_resamples=1000, seed=0) -> dict[str, np.ndarray]:
-    """Return `macro_auc` and `average_precision` of resampled songs, two float64 arrays (num_resamples,).
+    """Return `macro_auc` and `average_precision` of resampled songs, float64 (num_resamples,) each.
 
-    `groups` (num_songs,), such as artists, makes whole groups the unit that is resampled. The same labels,
-    groups and seed give the same resamples, so two models' arrays can be subtracted: a paired difference.
-    A tag that a resample holds in one class only is left out of that resample's mean.
+    `groups` (num_songs,), such as artists, are resampled as wholes. The same labels, groups and seed give the same
+    resamples: two models' arrays can be subtracted. Means leave out tags that a resample holds in one class only.
     """
     aucs, precisions = bootstrap_tags(labels, scores, groups, num_resamples, seed)
-    names = ("macro_auc", "average_precision")
-    return {name: np.array(list(map(_nanmean, rows))) for name, rows in zip(names, (aucs, precisions), strict=True)}
+    return {
+        "macro_auc": np.array(list(map(_nanmean, aucs))),
+        "average_precision": np.array(list(map(_nanmean, precisions))),
+    }
 
 
 def bootstrap_tags(labels, scores, groups=None, num_resamples=1000, seed=0) -> tuple[np.ndarray, np.ndarray]:
@@ -95,11 +92,10 @@ def bootstrap_tags(labels, scores, groups=None, num_resamples=1000, seed=0) -> t
 
 
 def interval(values: np.ndarray, level: float = 0.95, estimate: float | None = None) -> tuple[float, float]:
-    """Return the central `level` interval of bootstrap `values`, corrected for their bias if `estimate` is given.
+    """Return the central `level` interval of bootstrap `values`; (NaN, NaN) if over one in twenty has no score.
 
-    `estimate` is the score of the songs themselves. Resamples repeat songs, which raises average precision; Efron's
-    bias-corrected percentiles (1981) put as many values below the middle as lie below the estimate.
-    (NaN, NaN) if more than one resample in twenty has no score at all: there are too few songs to say.
+    With `estimate`, the score of the songs themselves: Efron's bias-corrected percentiles (1981). Resamples repeat
+    songs, which raises average precision; the corrected interval has as much below its middle as the estimate has.
     """
     values = np.asarray(values)
     defined = values[~np.isnan(values)]
@@ -115,11 +111,11 @@ def interval(values: np.ndarray, level: float = 0.95, estimate: float | None = N
 
 
 def over_seeds(estimates, resamples, num_groups: int, level: float = 0.95) -> tuple[float, float, float]:
-    """Return mean, low and high of a score over seeds: a t interval for luck of the seed and of the songs.
+    """Return mean, low and high of a score, or of a difference, over seeds: a t interval for luck of seeds and songs.
 
-    `estimates` (num_seeds,): the score of each seed, or a difference of two. `resamples` (num_seeds, num_resamples):
-    each seed's `bootstrap`, all with the same resamples, of `num_groups` songs or artists. The variance is that over
-    seeds, s^2 / num_seeds, plus that of the seeds' mean over resamples; degrees of freedom: Welch and Satterthwaite.
+    `estimates` (num_seeds,); `resamples` (num_seeds, num_resamples): the `bootstrap` of each, the same resamples of
+    `num_groups` songs or artists. Variance: that over seeds, s^2 / num_seeds, plus that of the seeds' mean over
+    resamples; degrees of freedom after Welch and Satterthwaite.
     """
     estimates, means = np.asarray(estimates, float), np.mean(resamples, axis=0)
     of_seeds = estimates.var(ddof=1) / len(estimates) if len(estimates) > 1 else 0.0
@@ -136,11 +132,10 @@ def _nanmean(values: np.ndarray) -> float:
 
 
 def _curves(labels, scores) -> list[sparse.csc_array]:
-    """Return for each tag a 0/1 matrix that adds up song weights along the tag's curve.
+    """Return for each tag a 0/1 matrix that adds up song weights along the tag's curve: one sort for all resamples.
 
     The curve has k steps, the different scores of positives, best first. Rows of the matrix: negatives before the
-    first step, on it, between it and the second, ... (2k + 1), then positives on each step (k). One sort a tag
-    serves every resample: drawing a song twice is the same as giving it weight 2.
+    first step, on it, between it and the second, ... (2k + 1), then positives on each step (k).
     """
     labels, scores = np.asarray(labels), np.asarray(scores, dtype=float)
     if labels.shape != scores.shape or labels.ndim != 2:

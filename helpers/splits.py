@@ -14,10 +14,7 @@ from helpers.joining import plain
 
 
 def last(num_songs: int, held_out_share: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return train and held-out row numbers: the last share is held out, unshuffled, as Keras's validation_split.
-
-    Mason 2020 holds out the last 5 %: 119 of 2,362 songs at 252 segments.
-    """
+    """Hold out the last share, unshuffled, as Keras's validation_split: in Mason 2020 119 of 2,362 songs."""
     cut = int(num_songs * (1 - held_out_share))
     if not 0 < cut < num_songs:
         raise ValueError(f"{num_songs} songs cannot be split with {held_out_share:.0%} held out; use more songs.")
@@ -25,11 +22,7 @@ def last(num_songs: int, held_out_share: float) -> tuple[np.ndarray, np.ndarray]
 
 
 def by_artist(artist_names, held_out_share: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Hold out a share of the artists, drawn by chance, with all their songs.
-
-    `artist_names` (num_songs,) are compared without case, diacritics and punctuation. As artists have different
-    numbers of songs, the share of songs that is held out comes only near `held_out_share`.
-    """
+    """Hold out a random share of the artists with all their songs; `artist_names` (num_songs,) are made `plain`."""
     artists = pd.factorize(pd.Series(artist_names).map(plain))[0]
     splitter = GroupShuffleSplit(1, test_size=held_out_share, random_state=seed)
     train, held_out = next(splitter.split(artists, groups=artists))
@@ -50,10 +43,9 @@ def artist_folds(artist_names, num_folds: int, seed: int = 0) -> list[tuple[np.n
 
 
 def leakage(songs: pd.DataFrame, train: np.ndarray, held_out: np.ndarray) -> dict[str, float]:
-    """Return the shares of held-out songs of which training knows the artist, and the artist with the same title.
+    """Return the shares of held-out `songs` whose artist is in training, and whose artist and `base_title` are.
 
-    They are `shared_artist_share` and `near_duplicate_share`, from the columns `artist_name` and `title` of `songs`;
-    titles are the same if their `base_title` is.
+    They are `shared_artist_share` and `near_duplicate_share`.
     """
     artists = songs["artist_name"].map(plain).to_numpy()
     versions = artists + "\0" + songs["title"].map(base_title).to_numpy()

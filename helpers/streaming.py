@@ -22,11 +22,9 @@ BLOCK_BYTES = 64 * 2**20  # of float32 values that are read at a time when all r
 
 
 class Rows:
-    """Rows of one data set in one or more HDF5 files, in their order, as if they were one float32 array.
+    """Rows of the data set `name` of HDF5 files, as if they were one float32 array (rows, ..., 1).
 
-    `shape` is (rows, ..., 1): a last axis of one channel is added, as the networks want it. Indexing as in NumPy
-    reads and returns an array; `take` returns Rows. Raises FileNotFoundError, or ValueError if a file lacks the data
-    set or differs in shape.
+    Indexing as in NumPy reads; `take` does not. Raises FileNotFoundError, or ValueError for files that do not fit.
     """
 
     dtype = np.dtype(np.float32)
@@ -64,10 +62,7 @@ class Rows:
 
 
 def labels(files: list[Path]) -> pd.DataFrame:
-    """Return the labels beside the rows of `files`, uint8 (rows, tags), a column a tag, by id; they fit in memory.
-
-    Raises ValueError if a file has none or another vocabulary.
-    """
+    """Return the labels beside the rows of `files`: uint8, a column a tag, by id. ValueError for other vocabularies."""
     tables = []
     for path in files:
         with _open(path, "labels", "ids", "tags") as file:
@@ -87,10 +82,9 @@ def blocks(num_rows: int, row_bytes: int) -> Iterator[slice]:
 def write(dataset, vocabulary, segments, folder, match="exact", files_per_shard=8000, num_workers=None):
     """Join all songs below `dataset` into HDF5 files in `folder`; return (shards, report). Mason 2020, "Joining".
 
-    The songs are those of `msd.read_tracks`, `lastfm.read_tags` and `joining.join`, in that order; JSON files must be
-    named after the track ids. A shard has `segments_pitches`, float32 (songs, 12, segments), `labels`, uint8 (songs,
-    tags), `tags`, `ids`, `title` and `artist_name`, and is made again only if its files or an argument changed: a run
-    that was stopped goes on. 8,000 files take 0.4 GB of memory. `num_workers`: processes, 1 for this one alone.
+    JSON files must be named after the track ids. A shard has `segments_pitches`, float32 (songs, 12, segments),
+    `labels`, uint8 (songs, tags), `tags`, `ids`, `title` and `artist_name`, and is made again only if its files or an
+    argument changed: a run that was stopped goes on. 8,000 files take 0.4 GB of memory. `num_workers`: processes.
     `report`: `steps` as of `join`, summed, and `broken` with `path` and `reason`. ValueError if there are no files.
     """
     parts, shard_of, tags = defaultdict(list), {}, defaultdict(list)
@@ -154,9 +148,6 @@ def _open(path, name, *others):
         file = h5py.File(path)
     except OSError as error:
         raise ValueError(f"{path} is no HDF5 file that can be read ({error}); write it anew.") from None
-    if name not in file:
-        raise ValueError(f"{path} has no {name!r}; it holds {sorted(file)}.")
-    datasets = [file.get(each) for each in (name, *others)]
-    if not all(isinstance(data, h5py.Dataset) for data in datasets) or len(datasets[0]) != len(datasets[1]):
-        raise ValueError(f"{path} is damaged; write it anew.")
+    if missing := {name, *others} - set(file):
+        raise ValueError(f"{path} has no {', '.join(sorted(missing))}; it holds {sorted(file)}. Write it anew.")
     return file

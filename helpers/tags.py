@@ -57,9 +57,3 @@ def top_tags(tags: pd.DataFrame, k: int) -> list[str]:
     if len(counts) < k:
         raise ValueError(f"{k} tags were asked for, but the data holds {len(counts)} different tags.")
     return sorted(counts, key=lambda tag: (-counts[tag], tag))[:k]
-
-
-def vocabulary(data_folder: Path) -> list[str]:
-    """Return the tags to predict: those in the folder's `vocabulary.txt`, one a line, or else Mason's 50."""
-    own = Path(data_folder) / "vocabulary.txt"
-    return own.read_text(encoding="utf-8").split("\n")[:-1] if own.is_file() else MASON_TOP50

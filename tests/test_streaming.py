@@ -76,7 +76,7 @@ def test_bad_files_are_named(files, tmp_path):
     paths, *_ = files
     with pytest.raises(FileNotFoundError, match=r"none\.h5 is missing"):
         streaming.Rows([tmp_path / "none.h5"], "pitches")
-    with pytest.raises(ValueError, match=r"0\.h5 has no 'mel'; it holds \['ids'"):
+    with pytest.raises(ValueError, match=r"0\.h5 has no mel; it holds \['ids'"):
         streaming.Rows(paths, "mel")
     (tmp_path / "text.h5").write_text("no")
     with pytest.raises(ValueError, match=r"text\.h5 is no HDF5 file"):
