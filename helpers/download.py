@@ -1,4 +1,4 @@
-"""Download and unpack the real data (`msd_subset`) or any published file (`fetch`). Importing downloads nothing."""
+"""Download real data (`msd_subset`, `billboard`) or any published file (`fetch`). Importing downloads nothing."""
 
 import gzip
 import hashlib
@@ -17,6 +17,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from helpers import paths
+from helpers.billboard import convert
 
 # Sizes in bytes, approximate. No checksum was ever published: size and archive integrity are checked instead.
 FILES = {
@@ -27,7 +28,6 @@ FILES = {
             "http://labrosa.ee.columbia.edu/millionsong/sites/default/files/lastfm/lastfm_subset.zip",
         ],
         "size": 12_000_000,
-        "sha256": None,
         "licence": "last.fm: research only, strictly non-commercial (millionsongdataset.com/lastfm)",
         "alternatives": "lastfm_train.zip and lastfm_test.zip have the same layout, for all songs",
     },
@@ -38,12 +38,17 @@ FILES = {
             "http://labrosa.ee.columbia.edu/~dpwe/tmp/millionsongsubset.tar.gz",
         ],
         "size": 1_860_000_000,
-        "sha256": None,
         "licence": "terms of The Echo Nest's API; cite Bertin-Mahieux et al., ISMIR 2011",
         # Its old host is not in `urls`: without a checksum nothing guards against that host's next owner.
         "alternatives": "older copies are called millionsongsubset_full.tar.gz; copies as CSV or Parquet do not do",
     },
 }
+# The McGill Billboard collection: file, its place on the host, bytes (the last: estimated), MD5.
+BILLBOARD = [
+    ("billboard-2.0-index.csv", "o0olz0uwl9z9stb", 61_542, "c47d304c212725998839cf9bb1a417aa"),
+    ("billboard-2.0-salami_chords.tar.gz", "2lvny9ves8kns4o", 334_079, "6954a6fad962a111e69c9c80cb87d3a5"),
+    ("billboard-2.0-chordino.tar.gz", "e9dm23vbawg9dsw", 300_000_000, "530218e8d7077bbd4b08b45f447f5e8f"),
+]
 ADVICE = (
     "Or look for a new address on millionsongdataset.com, ask a colleague for the archive, or set "
     "CRNN_DATA=<folder> to a copy you have. The demo set needs no download. Good to know: "
@@ -71,31 +76,46 @@ def msd_subset(folder: Path | str | None = None) -> Path:
     for entry in missing.values():  # all before unpacking, the small one first: a dead host shows at once
         print(f"{entry['archive']}, {entry['size'] / 1e6:,.0f} MB. Licence: {entry['licence']}.")
         advice = f"{ADVICE}{entry['alternatives']}."
-        fetch(entry["urls"], root / entry["archive"], entry["size"], entry["sha256"], advice)
+        fetch(entry["urls"], root / entry["archive"], entry["size"], advice=advice)
     for name, entry in missing.items():
         unpack(root / entry["archive"], root / name)
         print(f"{root / name} is complete; {entry['archive']} may be deleted.")
     return root
 
 
-def fetch(urls: list[str], path: Path | str, size: int, sha256: str | None = None, advice: str = "") -> Path:
+def billboard(folder: Path | str | None = None) -> Path:
+    """Download the McGill Billboard collection and convert it to `folder` (`data/billboard`); return it.
+
+    Nothing is done if `folder` is there. Raises ConnectionError if the host is gone, ValueError for other files.
+    """
+    folder = Path(folder or paths.DATA / "billboard").expanduser().resolve()
+    if not folder.exists():
+        print("McGill Billboard, 300 MB. Licence: CC0; cite Burgoyne, Wild and Fujinaga, ISMIR 2011.")
+        source = folder.with_name(f"{folder.name}-archives")
+        for name, place, size, md5 in BILLBOARD:
+            fetch([f"https://www.dropbox.com/s/{place}/{name}?dl=1"], source / name, size, md5)
+        convert(source, folder)
+    return folder
+
+
+def fetch(urls: list[str], path: Path | str, size: int, checksum: str | None = None, advice: str = "") -> Path:
     """Download a file of about `size` bytes to `path` from the first of `urls` that has it; return `path`.
 
-    A file already at `path` is used; an interrupted download is kept in `<path>.part` and resumed. Raises
-    ConnectionError (addresses tried, `advice`) if none has it, ValueError if the file at `path` has another SHA-256.
+    A file already at `path` is used; an interrupted download is kept in `<path>.part` and resumed. `checksum`: SHA-256
+    or MD5. Raises ConnectionError (addresses tried, `advice`) if none has it, ValueError if `path` has another one.
     """
     path, part, tried = Path(path), Path(f"{path}.part"), ""
     if path.exists():
-        if sha256 and _sha256(path) != sha256:
-            raise ValueError(f"{path} is not the published file (other SHA-256); delete it and run again.")
+        if checksum and _digest(path, checksum) != checksum:
+            raise ValueError(f"{path} is not the published file (other checksum); delete it and run again.")
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     for url in urls:
         try:
             _download(url, part, size)
-            if sha256 and _sha256(part) != sha256:
+            if checksum and _digest(part, checksum) != checksum:
                 part.unlink()
-                raise ValueError("gives a file with another SHA-256 than the published one")
+                raise ValueError("gives a file with another checksum than the published one")
         except (*TROUBLE, ValueError) as error:
             tried += f"  {url}: {error}\n"
             continue
@@ -128,9 +148,9 @@ def unpack(archive: Path | str, folder: Path | str) -> Path:
     return folder
 
 
-def _sha256(path):
+def _digest(path, like):
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, "md5" if len(like) == 32 else "sha256").hexdigest()
 
 
 def _note(part):

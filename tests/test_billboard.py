@@ -1,12 +1,14 @@
 """helpers.billboard: the McGill Billboard collection as MSD and last.fm files."""
 
+import hashlib
 import io
+import shutil
 import tarfile
 
 import numpy as np
 import pytest
 
-from helpers import billboard, joining, lastfm, msd, tags
+from helpers import billboard, download, joining, lastfm, msd, tags
 
 INDEX = "id,chart_date,target_rank,actual_rank,title,artist,peak_rank,weeks_on_chart\n1,1961-07-03,9,,,,,\n"
 CHORDS = "# title: x\n# metre: {metre}\n# tonic: C\n\n0.0\tA, intro, | C:sus4(b7,9) | C:maj |, ({lead}\n9.5\tend\n"
@@ -87,6 +89,8 @@ def test_tags(tmp_path):
     ]
     assert tags.vocabulary(out) == ["60s"]  # the others have fewer than 15 songs
     assert tags.vocabulary(tmp_path) == tags.MASON_TOP50
+    (out / "vocabulary.txt").write_bytes("\ufeffcafe\u0301\r\n\r\nrock\r\n".encode())  # changed by hand
+    assert tags.vocabulary(out) == ["caf\xe9", "rock"]
 
 
 def test_packed_is_unpacked_and_nothing_lands_outside(tmp_path, monkeypatch):
@@ -146,10 +150,28 @@ def test_whole_or_not_at_all(tmp_path):
         billboard.convert(tmp_path / "in", out)
 
 
+def test_downloaded_and_converted_once(tmp_path, monkeypatch, capsys):
+    source, asked = pack(collection(tmp_path / "in"), tmp_path / "packed"), {}
+
+    def fetch(urls, path, size, checksum):
+        asked[path.name] = checksum
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source / path.name, path)
+        assert all(url.endswith(f"/{path.name}?dl=1") for url in urls)
+
+    monkeypatch.setattr(download, "fetch", fetch)
+    out = download.billboard(tmp_path / "data" / "billboard")
+    assert len(read(out)[0]) == 17 and asked.keys() == {billboard.INDEX, *billboard.ARCHIVES.values()}
+    assert "300 MB. Licence: CC0; cite Burgoyne" in capsys.readouterr().out
+    monkeypatch.setattr(download, "fetch", None)
+    assert download.billboard(out) == out
+
+
 def test_the_collection_itself(tmp_path, real_data):
     source = real_data / "billboard"
     if not (source / billboard.INDEX).is_file():
         pytest.skip("the McGill Billboard collection is not there")
+    assert hashlib.md5((source / billboard.INDEX).read_bytes()).hexdigest() == download.BILLBOARD[0][3]
     out = billboard.convert(source, tmp_path / "billboard")
     tracks, carried = read(out)
     vocabulary = tags.vocabulary(out)
