@@ -19,7 +19,7 @@ NUM_SAMPLES = 349_440  # 29.12 s, which makes 1366 frames
 MP3_DELAY = 529  # samples at the file's own rate, whatever it is: what every MP3 decoder adds at the start
 MAX_HOURS = 6  # of a recording, which are 1 GB of samples
 LOUDEST = 1e6  # times full amplitude: far beyond any recording, but its powers can still be computed
-BLOCK = 8192  # samples that are decoded at a time
+BLOCK = 2**15  # samples that are decoded at a time: what is lost at most before damage
 # How a stream begins, also where several were joined: with an Ogg codec's first page, with an MP3's header frame.
 OGG = re.compile(rb"OggS\0[\x02\x06].{22}(?:\x01vorbis|OpusHead|\x7fFLAC|Speex)", re.DOTALL)
 MP3 = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]..(?:..)?\0{9,32}(?:Xing|Info)...(.)", re.DOTALL)
@@ -99,8 +99,7 @@ class _Endless(io.BytesIO):
 def _streams(content, start):
     """Yield (file, MP3 delay to cut) for each of the streams that follow each other."""
     begins = {match.start() for match in start.finditer(content)}
-    if start is MP3:
-        begins.add(_first_frame(content))
+    begins.add(_first_frame(content) if start is MP3 else 0)
     for begin, end in pairwise([*sorted(begins), len(content)]):
         piece = content[begin:end]
         known = start is OGG or _tells_delay(piece)
