@@ -15,14 +15,15 @@ def count(weights):
     return sum(int(np.prod(w.shape)) for w in weights)
 
 
-def drawn(model, seed=0):
-    """Give `model` random weights, with norms that turn zeros into something and scales of both signs."""
-    rng = np.random.default_rng(seed)
-    weights = [w + rng.normal(0, 0.3 if w.ndim == 1 else 0.05, w.shape) for w in model.get_weights()]
-    model.set_weights(weights)
-    for weight in model.non_trainable_weights:
+def drawn(model):
+    """Give `model` random weights, always the same, with norms that turn zeros into something, of both signs."""
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        noise, start = rng.normal(size=weight.shape), weight.numpy()
         if "variance" in weight.path:
-            weight.assign(np.abs(weight) / 2 + 0.01)  # small enough that epsilon shows
+            weight.assign(0.2 + np.abs(noise) / 5)  # small enough that epsilon shows
+        else:
+            weight.assign(start + 0.5 * noise if noise.ndim == 1 else 0.8 * noise / noise[..., 0].size ** 0.5)
     return model
 
 
@@ -79,7 +80,7 @@ def test_the_fast_order_computes_what_the_paper_describes(segments):
     x = np.random.default_rng(0).random((3, 12, segments, 1), dtype=np.float32)
     scores = fast.predict(x, verbose=0)
     assert np.ptp(scores, axis=0).mean() > 5e-3  # of the input, not only of the biases
-    np.testing.assert_allclose(scores, typed.predict(x, verbose=0), atol=1e-5)
+    np.testing.assert_allclose(scores, typed.predict(x, verbose=0), atol=5e-5)
 
 
 def test_both_orders_train_alike():
