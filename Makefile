@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 COLAB_PYTHON ?= $(or $(shell for p in python3.13 ~/.pyenv/versions/3.13*/bin/python3.13; do \
 	$$p -c 'import venv, ensurepip' 2>/dev/null && echo $$p && break; done),$(PYTHON))
 
-.PHONY: figures redraw test test-backends test-colab notebooks badges lint clean
+.PHONY: figures redraw long test test-backends test-colab notebooks badges lint clean
 
 figures: $(VENV)/ready
 	$(RUN) notebooks/series.py run
@@ -18,6 +18,10 @@ figures: $(VENV)/ready
 # Draws the papers' figures again from the tables in figures/, without training.
 redraw: $(VENV)/ready
 	$(RUN) -m helpers.plots
+
+# Hours: trains Choi's networks until early stopping decides, for notebooks 06 and 07. Stop it and go on as you like.
+long: $(VENV)/ready
+	$(RUN) notebooks/long_run.py
 
 test: $(VENV)/ready
 	$(RUN) -m ruff check .

@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from helpers import demo_data, paths
+from helpers import demo, paths
 from helpers.joining import join
 from helpers.lastfm import read_tags
 from helpers.msd import read_tracks
@@ -129,7 +129,7 @@ def good(folder: Path, suffix: str, broken: pd.DataFrame) -> list[Path]:
 def main() -> None:
     source = Path(sys.argv[1]) if len(sys.argv) > 1 else paths.data_folder()
     if source == paths.DEMO:
-        demo_data.ensure()
+        demo.ensure()
     with tempfile.TemporaryDirectory() as folder:
         num_songs, num_tags = copy_songs(source, Path(folder))
         print(f"{num_songs:,} MSD files and {num_tags:,} last.fm files: copies of those in {source}")

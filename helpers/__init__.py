@@ -1,4 +1,4 @@
 """Reusable code of the CRNN music tagging notebooks: one module per topic.
 
-Importing the package, or any module but `models` and `training`, does not load Keras.
+Only the modules that build or train networks load Keras, when they are imported.
 """

@@ -63,7 +63,7 @@ def join(tracks, tags, vocabulary, segments, match="exact", mismatches=()) -> tu
     names = names.assign(kind=[_kind(*row) for _, *row in names.itertuples(index=False)])
     names["kept"] = names["kind"].isin(MATCHES[match])
     carried = [{nfc(tag) for tag, _ in row} for row in pairs["tags"]]
-    labels = np.array([[nfc(tag) in row for row in carried] for tag in vocabulary], np.uint8).T
+    labels = np.array([[tag in row for row in carried] for tag in map(nfc, vocabulary)], np.uint8).T
     songs = pairs[tracks.columns].assign(labels=list(np.ascontiguousarray(labels)))
     steps = [
         ("read", len(tracks), "MSD files that could be read"),

@@ -17,7 +17,7 @@ MASON_SETTINGS = {
     "test": {"small": dict(num_epochs=2, momentum=0.9), "large": dict(num_epochs=1, momentum=0.9)},
     "demo": {
         "small": dict(num_epochs=40, batch_size=5, learning_rate=4e-3, momentum=0.9),
-        "large": dict(num_epochs=25, batch_size=5, learning_rate=2e-3, momentum=0.9),
+        "large": dict(num_epochs=10, batch_size=5, learning_rate=2e-3, momentum=0.9),
     },
     "paper": {"small": PAPER, "large": PAPER},
 }

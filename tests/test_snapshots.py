@@ -152,6 +152,14 @@ def test_a_pickle_that_names_anything_is_refused_and_runs_nothing(sealed, protoc
         assert not victim.exists()
 
 
+def test_an_array_of_objects_is_refused(tmp_path):
+    content = {"columns": {"title": [("O", (1,), bytes(8))]}, "attrs": {}}  # bytes that would be taken for addresses
+    data = pickle.dumps(content)
+    (tmp_path / "x.pkl").write_bytes(data + zlib.crc32(snapshots.FORMAT + data).to_bytes(4))
+    with pytest.raises(pickle.UnpicklingError, match="OBJECT"):
+        snapshots.load(tmp_path / "x.pkl")
+
+
 def test_damaged_and_foreign_files_are_refused_by_name(tmp_path):
     path = snapshots.save(make_songs()[0], tmp_path / "x", None, tmp_path)
     whole, rng = path.read_bytes(), random.Random(0)

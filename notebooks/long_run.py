@@ -1,0 +1,84 @@
+"""Trains Choi's networks on the data at hand until early stopping decides, cheapest first, over hours: `make long`.
+
+Stop it when you like; it goes on where it was. After each network the tables `choi_long_run.csv` (a row a network) and
+`choi_long_run_tags.csv` (a row a tag) beside the figures are written anew; notebooks 06 and 07 draw from them.
+"""
+
+import functools
+from datetime import UTC, datetime
+
+import keras
+import numpy as np
+import pandas as pd
+
+from helpers import datasets, metrics, models, paths, training
+
+# network, budget, seed: "crnn_mean" is the CRNN with a mean over time in place of its GRUs.
+RUNS = [("k2c1", "0.1M", 0), ("k1c2", "0.1M", 0), ("k2c2", "0.1M", 0), ("crnn_mean", "0.1M", 0), ("crnn", "0.1M", 0)]
+RUNS += [(network, "0.25M", 0) for network in ("k2c1", "k1c2", "k2c2", "crnn")]
+RUNS += [(network, "0.1M", seed) for seed in (1, 2) for network in ("k2c1", "k1c2", "k2c2", "crnn_mean", "crnn")]
+RUNS += [(network, budget, 0) for budget in models.CHOI_BUDGETS[2:] for network in ("k2c1", "k1c2", "k2c2", "crnn")]
+
+
+def build(network: str, budget: str, num_tags: int) -> keras.Model:
+    """Return one of Choi's networks, or "crnn_mean": the convolutions of the CRNN and a mean over their 15 steps."""
+    if network != "crnn_mean":
+        return models.choi_network(network, budget, num_tags)
+    crnn = models.choi_network("crnn", budget, num_tags)
+    mean = keras.layers.GlobalAveragePooling1D(name="mean")(crnn.get_layer("sequence").output)
+    outputs = keras.layers.Dense(num_tags, activation="sigmoid", name="tags")(mean)
+    return keras.Model(crnn.input, outputs, name=f"choi_crnn_mean_{budget}")
+
+
+def rows_of(y: np.ndarray, scores: np.ndarray, vocabulary: list[str]) -> tuple[dict, pd.DataFrame]:
+    """Return the scores of the test clips (clips, tags) with 95 % intervals: on average, and a row a tag."""
+    score, resampled = metrics.macro(y, scores), metrics.bootstrap_tags(y, scores)
+    row = {}
+    for name, short, values in zip(("macro_auc", "average_precision"), ("", "ap_"), resampled, strict=True):
+        low, high = metrics.interval(np.nanmean(values, axis=1), estimate=score[name])
+        row |= {name: score[name], f"{short}low": low, f"{short}high": high}
+    table = metrics.tag_table(y, scores, vocabulary)
+    spans = [metrics.interval(aucs, estimate=auc) for aucs, auc in zip(resampled[0].T, table["auc"], strict=True)]
+    return row, table.assign(low=[low for low, _ in spans], high=[high for _, high in spans])
+
+
+def keep(provenance: dict, run: dict, table: pd.DataFrame) -> None:
+    """Put the row of a run, and those of its tags, into the tables, in place of older ones."""
+    keys = ["network", "budget", "seed"]
+    tags = table.assign(**{name: run[name] for name in (*keys, "epochs")})
+    for name, new in {"choi_long_run": pd.DataFrame([run]), "choi_long_run_tags": tags}.items():
+        path = paths.FIGURES / provenance["dataset"] / f"{name}.csv"
+        known = pd.read_csv(path) if path.exists() else new.head(0)
+        same = known[keys].astype(str).agg("-".join, axis=1) == "-".join(str(run[key]) for key in keys)
+        with paths.atomic(path) as temporary:
+            pd.concat([known[~same], new]).round(6).to_csv(temporary, index=False)
+
+
+def main() -> None:
+    """Train all of `RUNS` that are not finished."""
+    x, labels, split, folder = datasets.spectrograms(paths.data_folder())
+    y, provenance, vocabulary = labels.to_numpy("float32"), paths.provenance(folder), list(labels.columns)
+    parts = {part: (x.take(split == part), y[split == part]) for part in datasets.PARTS}
+    for network, budget, seed in RUNS:
+        name = f"{provenance['dataset']}/{network}-{budget}"
+        options = {"seed": seed, "provenance": provenance, "tags": vocabulary, **training.CHOI_SETTINGS[paths.preset()]}
+        make = functools.partial(build, network, budget, len(vocabulary))
+        model, history = training.fit(make, parts["train"], parts["valid"], name, **options)
+        row, table = rows_of(parts["test"][1], training.predict(model, parts["test"][0]), vocabulary)
+        aucs = history.query("split == 'held_out'")["macro_auc"].to_numpy()
+        run = {
+            "network": network,
+            "budget": budget,
+            "seed": seed,
+            "parameters": sum(int(np.prod(w.shape)) for w in model.trainable_weights),
+            **row,
+        }
+        run |= {"epochs": len(aucs), "best_epoch": int(np.nanargmax(aucs)) + 1, "stopped": "early stopping"}
+        run |= {"training_seconds": history["seconds"].sum() / 2, "hardware": training.hardware(), **provenance}
+        run |= {f"{part}_clips": len(parts[part][0]) for part in parts}
+        keep(provenance, run | {"date": datetime.now(UTC).date().isoformat(), "preset": paths.preset()}, table)
+        print(f"{name}, seed {seed}: {len(aucs)} epochs, macro AUC on test clips {row['macro_auc']:.3f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
