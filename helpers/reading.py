@@ -43,7 +43,8 @@ def read_all(read_one, paths: list[Path], num_workers: int | None = None, descri
     work, chunks = partial(_try, read_one), [paths[i : i + CHUNK] for i in range(0, len(paths), CHUNK)]
     here = num_workers == 1 or (num_workers is None and len(paths) < FEW and _cluster() is None)
     rows, broken, first = [], [], {}
-    bar = tqdm(desc=description, total=len(paths), unit="file", disable=description is None)
+    hidden = {"disable": True} if description is None else {}  # else TQDM_DISABLE decides
+    bar = tqdm(desc=description, total=len(paths), unit="file", **hidden)
     for chunk, results in zip(chunks, map(work, chunks) if here else spread(work, chunks, num_workers), strict=True):
         if results is None:  # one of the files may have killed the process: each alone
             results = [row for path in chunk for row in next(spread(work, [[path]], num_workers)) or [(None, DIED)]]

@@ -271,8 +271,8 @@ def beyond_2(model, songs: list[np.ndarray], labels: np.ndarray, num_places: int
 
 
 def beyond_3(table: pd.DataFrame) -> float:
-    """10_beyond, exercise 3: Spearman's correlation of a tag's number of positives and the width of its interval."""
-    return round(float(table["num_positives"].corr(table["high"] - table["low"], method="spearman")), 2)
+    """10_beyond, exercise 3: Spearman's correlation of a tag's number of positives and its AUC's distance from 0.5."""
+    return round(float(table["num_positives"].corr((table["auc"] - 0.5).abs(), method="spearman")), 2)
 
 
 def is_it_real_1(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:

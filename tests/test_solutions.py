@@ -240,8 +240,6 @@ def test_beyond_2_against_a_network_that_hears_one_place():
     assert solutions.beyond_2(model, songs, labels, 2) == {1: 0.5, 2: 1.0}
 
 
-def test_beyond_3_is_minus_one_if_rare_tags_are_wide():
-    table = pd.DataFrame(
-        {"num_positives": [1, 2, 5, 9], "low": [np.nan, 0.1, 0.3, 0.4], "high": [np.nan, 0.9, 0.7, 0.5]}
-    )
+def test_beyond_3_is_minus_one_if_rare_tags_are_far_from_a_half():
+    table = pd.DataFrame({"num_positives": [1, 2, 5, 9], "auc": [1.0, 0.2, 0.6, 0.5]})
     assert solutions.beyond_3(table) == -1.0
