@@ -7,6 +7,7 @@ the log-mel-spectrogram of its centre 29.12 s (Choi et al. 2017).
 import argparse
 import json
 import os
+import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -189,4 +190,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    if hasattr(signal, "SIGPIPE"):  # where whoever reads, such as `head`, has seen enough, this ends
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     sys.exit(main())

@@ -238,6 +238,12 @@ def test_the_command_runs_as_a_program(music, tmp_path):
     files = [str(music / name) for name in ("a.wav", "more/c.wav", r"\u65e5\u672c.flac")]  # no name ends the run
     assert [row[0] for row in rows[1::3]] == files and 0 < float(rows[1][2]) < 1
     assert {row[1] for row in rows[1:]} == {"slow", "fast", r"\u65e5\u672c"}
+    for option in ([], ["--json"]):  # into `head`, which has seen enough
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with subprocess.Popen([*command, *option], cwd=paths.ROOT, **pipes) as process:
+            process.stdout.close()
+            assert b"Broken" not in process.stderr.read()
+        assert process.returncode not in (0, 1)  # it did write
 
 
 def test_an_upload_is_saved_by_its_own_name_whatever_the_version_of_ipywidgets(tmp_path):
