@@ -61,7 +61,8 @@ def main() -> None:
     parts = {part: (x.take(split == part), y[split == part]) for part in datasets.PARTS}
     for network, budget, seed in RUNS:
         name = f"{provenance['dataset']}/{network}-{budget}"
-        options = {"seed": seed, "provenance": provenance, "tags": vocabulary, **training.CHOI_SETTINGS[paths.preset()]}
+        options = {**training.CHOI_SETTINGS[paths.preset()], "num_epochs": 150, "patience": 10}  # none is cut short
+        options |= {"seed": seed, "provenance": provenance, "tags": vocabulary}
         make = functools.partial(build, network, budget, len(vocabulary))
         model, history = training.fit(make, parts["train"], parts["valid"], name, **options)
         row, table = rows_of(parts["test"][1], training.predict(model, parts["test"][0]), vocabulary)
