@@ -26,11 +26,11 @@ import sys
 if os.path.isdir("/content"):  # on Colab; git leaves a clone that is there as it is
     os.system("git -C /content clone -q --depth 1 -b {ref} https://github.com/{repo}")
 places = (os.environ.get("CRNN_ROOT", "."), "..", "{folder}", "drive/MyDrive/{folder}")
-root = next((os.path.abspath(place) for place in places if os.path.isfile(f"{{place}}/helpers/session.py")), "")
-sys.path[:0] = [root, f"{{root}}/notebooks"]
-from helpers import session  # not found? Start Jupyter inside the project, or set CRNN_ROOT to its folder
+root = next((os.path.abspath(place) for place in places if os.path.isfile(f"{place}/helpers/session.py")), "")
+sys.path[:0] = [root, f"{root}/notebooks"]
+from helpers import session  # not found or wrong? Start Jupyter inside the project, or set CRNN_ROOT to its folder
 
-assert os.path.samefile(session.__file__, f"{{root}}/helpers/session.py"), f"wrong helpers: {{session.__file__}}"
+assert root and os.path.samefile(session.__file__, f"{root}/helpers/session.py"), f"wrong helpers: {session.__file__}"
 data_folder = session.start(seed=0)"""
 REPO, REF = "crnn-music-tagging/crnn-music-tagging", "main"
 # Which notebooks use what another one has made, in the order in which they start if they can: longest chains first.
@@ -127,7 +127,10 @@ def one(name: str, save: bool) -> None:
 
 def setup_cell(repo: str, ref: str) -> str:
     """Return the set-up cell of all notebooks: on Colab it clones branch or tag `ref` of `repo`, "owner/name"."""
-    return SETUP.format(repo=repo, ref=ref, folder=repo.split("/")[-1])
+    text = SETUP
+    for name, value in {"{repo}": repo, "{ref}": ref, "{folder}": repo.split("/")[-1]}.items():
+        text = text.replace(name, value)
+    return text
 
 
 def stamp(repo: str, ref: str) -> None:
