@@ -56,9 +56,11 @@ def join(tracks, tags, vocabulary, segments, match="exact", mismatches=()) -> tu
         raise ValueError("The vocabulary must be a list of at least one tag, without repeats.")
     if match not in MATCHES or segments < 12:
         raise ValueError(f"match is {match!r} and segments is {segments}; use one of {list(MATCHES)} and at least 12.")
+    for name, ids in {"tracks": tracks["track_id"], "tags": tags["track_id"]}.items():
+        if not ids.is_unique:
+            raise ValueError(f"{name} holds the track_id {ids[ids.duplicated()].iloc[0]} twice; keep one row a song.")
     known = tracks[~tracks["track_id"].isin(list(mismatches))]
-    lastfm = tags.rename(columns={"title": "lastfm_title", "artist_name": "lastfm_artist"})
-    pairs = known.merge(lastfm, on="track_id", validate="one_to_one")
+    pairs = known.merge(tags.rename(columns={"title": "lastfm_title", "artist_name": "lastfm_artist"}), on="track_id")
     names = pairs[["track_id", "title", "artist_name", "lastfm_title", "lastfm_artist"]]
     names = names.assign(kind=[_kind(*row) for _, *row in names.itertuples(index=False)])
     names["kept"] = names["kind"].isin(MATCHES[match])
