@@ -14,8 +14,9 @@ import pandas as pd
 from helpers import datasets, metrics, models, paths, training
 
 # network, budget, seed: "crnn_mean" is the CRNN with a mean over time in place of its GRUs.
-RUNS = [("k2c1", "0.1M", 0), ("k1c2", "0.1M", 0), ("k2c2", "0.1M", 0), ("crnn_mean", "0.1M", 0), ("crnn", "0.1M", 0)]
-RUNS += [(network, "0.25M", 0) for network in ("k2c1", "k1c2", "k2c2", "crnn")]
+RUNS = [(network, budget, 0) for budget in ("0.1M", "0.25M") for network in ("k2c1", "k1c2")]
+RUNS += [(network, "0.1M", 0) for network in ("k2c2", "crnn_mean", "crnn")]
+RUNS += [(network, "0.25M", 0) for network in ("k2c2", "crnn")]
 RUNS += [(network, "0.1M", seed) for seed in (1, 2) for network in ("k2c1", "k1c2", "k2c2", "crnn_mean", "crnn")]
 RUNS += [(network, budget, 0) for budget in models.CHOI_BUDGETS[2:] for network in ("k2c1", "k1c2", "k2c2", "crnn")]
 
