@@ -16,8 +16,8 @@ PAPER = dict(num_epochs=50, batch_size=10, learning_rate=1e-3, momentum=0.99)
 MASON_SETTINGS = {
     "test": {"small": dict(num_epochs=2, momentum=0.9), "large": dict(num_epochs=1, momentum=0.9)},
     "demo": {
-        "small": dict(num_epochs=40, batch_size=5, learning_rate=4e-3, momentum=0.9),
-        "large": dict(num_epochs=10, batch_size=5, learning_rate=2e-3, momentum=0.9),
+        "small": dict(num_epochs=60, batch_size=5, learning_rate=4e-3, momentum=0.9),
+        "large": dict(num_epochs=20, batch_size=5, learning_rate=2e-3, momentum=0.9),
     },
     "paper": {"small": PAPER, "large": PAPER},
 }
