@@ -27,7 +27,7 @@ html_theme_options = {
 }
 BADGE = re.compile(r" · \[!\[Open in Colab\][^)]*\)\]\([^)]*\)")
 WIDGET = "application/vnd.jupyter.widget-view+json"
-TOCTREE = "\n```{toctree}\n:hidden:\n:glob:\n\nnotebooks/*\nfigures/README\ndata/README\n```\n"
+TOCTREE = "\n```{toctree}\n:hidden:\n:glob:\n\nnotebooks/*\nfigures/README\nData <data/README>\n```\n"
 
 
 def setup(app):
