@@ -1,14 +1,12 @@
-"""Turn the McGill Billboard collection, real music that anyone may use, into the files that all notebooks read.
+"""Turn the McGill Billboard collection into files that the notebooks read: `python -m helpers.billboard FOLDER OUT`."""
 
-Burgoyne, Wild and Fujinaga (ISMIR 2011), CC0: chroma, metre and leading instruments of songs that were in the Billboard
-Hot 100 from 1958 to 1991. As a command: `python -m helpers.billboard SOURCE OUT`.
-"""
-
+import gzip
 import io
 import re
 import sys
 import tarfile
 import tempfile
+import zlib
 from collections import Counter
 from pathlib import Path
 
@@ -19,17 +17,15 @@ from tqdm import tqdm
 from helpers import lastfm, msd
 from helpers.reading import READ_ERRORS
 
-INDEX = "billboard-2.0-index.csv"
-CHROMA, CHORDS = "bothchroma.csv", "salami_chords.txt"
+INDEX, CHROMA, CHORDS = "billboard-2.0-index.csv", "bothchroma.csv", "salami_chords.txt"
 ARCHIVES = {CHROMA: "billboard-2.0-chordino.tar.gz", CHORDS: "billboard-2.0-salami_chords.tar.gz"}
 SLOT = "[0-9][0-9][0-9][0-9]"  # the folder of a row of the index: a place in the charts of one week
 FRAMES, STEP = 6, 2048 / 44100  # frames averaged, seconds a frame: 0.279 s together, like a segment of the MSD
 MIN_SONGS = 15  # with a tag, else the vocabulary leaves it out
-SPELLINGS = {"bass guitar": "bass", "drum kit": "drums", "tenor saxophone": "saxophone"}
+SPELLINGS = {"bass guitar": "bass", "drum kit": "drums", "tenor saxophone": "saxophone", "synth": "synthesizer"}
 SPELLINGS |= dict.fromkeys(["acoustic guitar", "electric guitar", "rhythm guitar", "steel guitar"], "guitar")
 SPELLINGS |= dict.fromkeys(["horn", "horns", "trombone", "trumpet", "trumpets"], "brass")
-SPELLINGS |= dict.fromkeys(["fiddle", "violin", "violins"], "strings")
-SPELLINGS |= dict.fromkeys(["synth", "synthesiser"], "synthesizer")
+SPELLINGS |= dict.fromkeys(["fiddle", "violin", "violins"], "strings") | {"synthesiser": "synthesizer"}
 LEADING = re.compile(r",\s*\(([a-z ]+?)\s*\)?\s*(?=,|$)", re.MULTILINE)  # ", (guitar" where it takes the lead
 TRIPLE = re.compile(r"^# metre: (3|6|9|12)/", re.MULTILINE)  # or compound
 
@@ -37,9 +33,8 @@ TRIPLE = re.compile(r"^# metre: (3|6|9|12)/", re.MULTILINE)  # or compound
 def convert(source: Path | str, out: Path | str) -> Path:
     """Write an MSD file and a last.fm file a song, and `vocabulary.txt`, to the new folder `out`; return it.
 
-    `source`: the folder with the index and the two archives, or with what they unpack to. A song of several chart slots
-    is taken once, slots without title, chords or chroma are left out, damaged files printed. `out` appears when it is
-    whole. Raises FileExistsError if it is there, ValueError if an archive is damaged or holds too little.
+    `source`: the folder with the index and the two archives, or with what they unpack to. Each song is taken once;
+    damaged files are printed. Raises FileExistsError if `out` is there, ValueError if an archive is damaged.
     """
     source, out = Path(source).expanduser(), Path(out).expanduser().absolute()
     if out.exists():
@@ -50,7 +45,7 @@ def convert(source: Path | str, out: Path | str) -> Path:
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
         new = Path(scratch, out.name)
         for slot, raw in tqdm(_contents(source, CHROMA), "Billboard songs", unit=" slots"):
-            title, artist, date = slots.loc[slot] if slot in slots.index else ("", "", "")
+            title, artist, date = slots.loc[slot] if slot in slots.index else ("", "", "")  # some have no song
             if not title or slot not in chords or (title, artist) in songs:
                 continue
             try:
@@ -63,10 +58,9 @@ def convert(source: Path | str, out: Path | str) -> Path:
             msd.write_track(new / "songs" / f"{name}.h5", track_id=name, title=title, artist_name=artist, **arrays)
             lastfm.write_tags(new / "tags" / f"{name}.json", name, title, artist, [(tag, 100) for tag in tags])
         counts = Counter(tag for tags in songs.values() for tag in tags).most_common()
-        vocabulary = [tag for tag, count in counts if count >= MIN_SONGS]
+        if not (vocabulary := [tag for tag, count in counts if count >= MIN_SONGS]):
+            raise ValueError(f"{source}: no tag has {MIN_SONGS} songs; are the archives there, and whole? {broken[:3]}")
         print("\n".join([f"{len(songs)} songs, {len(vocabulary)} tags, {len(broken)} broken files", *broken]))
-        if not vocabulary:
-            raise ValueError(f"{source}: no tag has {MIN_SONGS} songs; are the archives there, and whole?")
         (new / "vocabulary.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
         new.rename(out)
     return out
@@ -74,16 +68,16 @@ def convert(source: Path | str, out: Path | str) -> Path:
 
 def _contents(source, name):
     """Yield (slot, bytes) of each file `<slot>/<name>` in its archive or below `source`; nothing is unpacked."""
-    archive = source / ARCHIVES[name]
-    if not archive.is_file():
+    if not (archive := source / ARCHIVES[name]).is_file():
         yield from ((int(p.parent.name), p.read_bytes()) for p in sorted(source.glob(f"**/{SLOT}/{name}")))
         return
     try:
-        with tarfile.open(archive, "r|gz") as members:
+        with gzip.open(archive) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as members:
             for member in members:
                 if member.isfile() and (slot := re.search(rf"(?:^|/)({SLOT})/{name}$", member.name)):
                     yield int(slot[1]), members.extractfile(member).read()
-    except (tarfile.TarError, EOFError, OSError) as error:
+            unpacked.read()  # only padding is left, but at its end gzip verifies its checksum
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise ValueError(f"{archive} is damaged ({error}); download it again.") from None
 
 

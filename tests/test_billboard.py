@@ -1,7 +1,6 @@
 """helpers.billboard: the McGill Billboard collection as MSD and last.fm files."""
 
 import hashlib
-import io
 import shutil
 import tarfile
 
@@ -15,7 +14,7 @@ CHORDS = "# title: x\n# metre: {metre}\n# tonic: C\n\n0.0\tA, intro, | C:sus4(b7
 
 
 def chroma(bins, frames=90):
-    """CSV text of `frames` frames; `bins`: 24 numbers a frame, the first of them of the bass's A."""
+    """Return CSV text of `frames` frames; `bins`: 24 numbers a frame, the first of them of the bass's A."""
     rows = (",".join(["", f"{i * billboard.STEP:.9f}", *map(str, bins(i))]) for i in range(frames))
     return '"/tmp/audio.wav"' + "\n".join(rows) + "\n"
 
@@ -40,16 +39,14 @@ def collection(folder, changes=()):
     return folder
 
 
-def pack(source, folder, prefix=""):
-    """Write `source` as the two official archives and the index."""
+def pack(source, folder):
+    """Write `source` as the two official archives, with names that would lead out of the folder, and the index."""
     folder.mkdir()
     (folder / billboard.INDEX).write_bytes((source / billboard.INDEX).read_bytes())
     for name, archive in billboard.ARCHIVES.items():
         with tarfile.open(folder / archive, "w:gz") as members:
             for path in sorted(source.rglob(name)):
-                info = tarfile.TarInfo(prefix + path.relative_to(source).as_posix())
-                info.size = path.stat().st_size
-                members.addfile(info, io.BytesIO(path.read_bytes()))
+                members.add(path, f"../../{path.relative_to(source)}")
     return folder
 
 
@@ -78,47 +75,21 @@ def test_chroma_becomes_segments(tmp_path):
 
 def test_tags(tmp_path):
     out = billboard.convert(collection(tmp_path / "in"), tmp_path / "out")
-    _, carried = read(out)
-    assert list(carried.values())[:6] == [
-        ["60s", "guitar"],
-        ["60s", "guitar", "triple metre"],
-        ["60s", "synthesizer"],
-        ["60s", "brass"],
-        ["60s"],  # a voice is no tag
-        ["60s", "hammond organ"],
-    ]
+    first = [["guitar"], ["guitar", "triple metre"], ["synthesizer"], ["brass"], [], ["hammond organ"]]  # no voice
+    assert list(read(out)[1].values())[:6] == [["60s", *others] for others in first]
     assert tags.vocabulary(out) == ["60s"]  # the others have fewer than 15 songs
-    assert tags.vocabulary(tmp_path) == tags.MASON_TOP50
     (out / "vocabulary.txt").write_bytes("\ufeffcafe\u0301\r\n\r\nrock\r\n".encode())  # changed by hand
     assert tags.vocabulary(out) == ["caf\xe9", "rock"]
 
 
-def test_packed_is_unpacked_and_nothing_lands_outside(tmp_path, monkeypatch):
-    source = collection(tmp_path / "in")
-    plain = billboard.convert(source, tmp_path / "plain")
-    inside = tmp_path / "a" / "b"
-    inside.mkdir(parents=True)
-    monkeypatch.chdir(inside)
-    packed = billboard.convert(pack(source, tmp_path / "packed", prefix="../../"), inside / "out")
-    assert [p.relative_to(packed) for p in sorted(packed.rglob("*"))] == [
-        p.relative_to(plain) for p in sorted(plain.rglob("*"))
-    ]
-    for one, other in zip(read(plain)[0]["segments_pitches"], read(packed)[0]["segments_pitches"], strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "in", "packed", "plain"]
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"no,chroma\n", chroma(loud).encode()[:-30], chroma(loud, 5), chroma(lambda i: [-1] * 24),
-     chroma(lambda i: ["nan"] * 24), chroma(lambda i: ["<b>"] * 24), b"\xff\xfe\x00" * 99],
-    ids=["empty", "columns", "cut", "short", "negative", "nan", "text", "binary"],
-)  # fmt: skip
-def test_broken_chroma_is_listed(tmp_path, capsys, content):
-    source = collection(tmp_path / "in", {"McGill-Billboard/0005/bothchroma.csv": content})
-    tracks, _ = read(billboard.convert(source, tmp_path / "out"))
-    assert "Song 5" not in set(tracks["title"]) and len(tracks) == 16
-    assert "1 broken files\n  0005 (Song 5): " in capsys.readouterr().out
+def test_broken_chroma_is_listed(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(billboard, "MIN_SONGS", 11)
+    negative, no_number = chroma(lambda i: [-1] * 24), chroma(lambda i: ["nan"] * 24)
+    contents = [b"", chroma(loud)[:-30], chroma(loud, 5), negative, no_number, b"\xff\xfe\x00" * 99]
+    files = {f"McGill-Billboard/{slot:04d}/bothchroma.csv": content for slot, content in enumerate(contents, 3)}
+    tracks, _ = read(billboard.convert(collection(tmp_path / "in", files), tmp_path / "out"))
+    assert list(tracks["title"]) == [f"Song {i}" for i in range(9, 20)]
+    assert "11 songs, 2 tags, 6 broken files\n  0003 (Song 3): " in capsys.readouterr().out
 
 
 def test_repeated_and_empty_slots(tmp_path):
@@ -135,36 +106,25 @@ def test_repeated_and_empty_slots(tmp_path):
     assert carried["TRMCGBB00000000030"] == ["70s", "organ"]
 
 
-def test_whole_or_not_at_all(tmp_path):
-    source = pack(collection(tmp_path / "in"), tmp_path / "packed")
+def test_downloaded_and_converted_once_whole_or_not_at_all(tmp_path, monkeypatch):
+    plain, source = collection(tmp_path / "in"), pack(collection(tmp_path / "in"), tmp_path / "packed")
+    monkeypatch.setattr(download, "BILLBOARD", [(path.name, "", 0, "") for path in source.iterdir()])
+    shutil.copytree(source, tmp_path / "out-archives")  # the files are not fetched again
+    out = download.billboard(tmp_path / "out")
+    monkeypatch.setattr(download, "fetch", None)
+    assert download.billboard(out) == out
+    tracks = read(billboard.convert(plain, tmp_path / "plain"))[0]
+    assert all(map(np.array_equal, tracks["segments_pitches"], read(out)[0]["segments_pitches"]))
+    with pytest.raises(FileExistsError, match="delete it or name another folder"):
+        billboard.convert(plain, out)
     archive = source / billboard.ARCHIVES["bothchroma.csv"]
     archive.write_bytes(archive.read_bytes()[:-200])
     with pytest.raises(ValueError, match=r"chordino\.tar\.gz is damaged .*download it again"):
-        billboard.convert(source, tmp_path / "out")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "packed"]
+        billboard.convert(source, tmp_path / "new")
     archive.unlink()
     with pytest.raises(ValueError, match="no tag has 15 songs"):
-        billboard.convert(source, tmp_path / "out")
-    out = billboard.convert(tmp_path / "in", tmp_path / "out")
-    with pytest.raises(FileExistsError, match="delete it or name another folder"):
-        billboard.convert(tmp_path / "in", out)
-
-
-def test_downloaded_and_converted_once(tmp_path, monkeypatch, capsys):
-    source, asked = pack(collection(tmp_path / "in"), tmp_path / "packed"), {}
-
-    def fetch(urls, path, size, checksum):
-        asked[path.name] = checksum
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(source / path.name, path)
-        assert all(url.endswith(f"/{path.name}?dl=1") for url in urls)
-
-    monkeypatch.setattr(download, "fetch", fetch)
-    out = download.billboard(tmp_path / "data" / "billboard")
-    assert len(read(out)[0]) == 17 and asked.keys() == {billboard.INDEX, *billboard.ARCHIVES.values()}
-    assert "300 MB. Licence: CC0; cite Burgoyne" in capsys.readouterr().out
-    monkeypatch.setattr(download, "fetch", None)
-    assert download.billboard(out) == out
+        billboard.convert(source, tmp_path / "new")
+    assert {p.name for p in tmp_path.iterdir()} == {"in", "out", "out-archives", "packed", "plain"}  # nothing else
 
 
 def test_the_collection_itself(tmp_path, real_data):
