@@ -31,7 +31,8 @@ def audio_folder(data_folder: Path) -> Path:
     folder = Path(data_folder)
     if paths.is_synthetic(folder) and not (folder / "tags.csv").is_file():
         return demo.ensure(folder, sound=True) / "audio"
-    found = any(path.suffix.lower() in audio.SUFFIXES for path in reading.find_files(folder, ""))
+    suffixes = audio.SUFFIXES | {".npy"}  # published spectrograms
+    found = any(path.suffix.lower() in suffixes for path in reading.find_files(folder, ""))
     return folder if found else demo.ensure(sound=True) / "audio"
 
 
@@ -93,7 +94,34 @@ def tagged_folder(source: Path, num_tags: int = 50) -> tuple[pd.DataFrame, pd.Se
     return _tagged(labels, pd.Series([sides[artist] for artist in artists], table.index), source)
 
 
-READERS = {"annotations_final.csv": magnatagatune, "tags.csv": lambda folder: tagged_folder(folder / "tags.csv")}
+def mtg_jamendo(folder: Path) -> tuple[pd.DataFrame, pd.Series]:
+    """Return (labels, split) of all tracks in MTG-Jamendo's lists `autotagging_top50tags-*.tsv`, split by artist.
+
+    Tags are in alphabetical order, with their category as in the lists: "genre---rock". Beside the lists lie
+    recordings (`48/948.mp3`) or the published spectrograms in their place (`48/948.npy`), any number of them.
+    """
+    carried, split = {}, {}
+    for part, name in zip(PARTS, ("train", "validation", "test"), strict=True):
+        source = Path(folder) / f"autotagging_top50tags-{name}.tsv"
+        header, *rows = [line.split("\t") for line in source.read_text("utf-8").splitlines()] or [[]]
+        if header[3:] != ["PATH", "DURATION", "TAGS"] or min(map(len, rows), default=0) < 6:
+            raise ValueError(f"{source} is no list of tracks with their tags, separated by tabs; download it again.")
+        for _, _, _, path, _, *names in rows:
+            if path in split:
+                raise ValueError(f"{source} lists {path}, which is in {split[path]!r} already; download it again.")
+            carried[path], split[path] = set(names), part
+    vocabulary = sorted(set().union(*carried.values()))
+    index = pd.Index(list(carried), dtype=object, name="path")
+    labels = [[tag in names for tag in vocabulary] for names in carried.values()]
+    labels = pd.DataFrame(labels, index, vocabulary, "uint8")
+    return _tagged(labels, pd.Series(list(split.values()), index), folder)
+
+
+READERS = {
+    "annotations_final.csv": magnatagatune,
+    "autotagging_top50tags-train.tsv": mtg_jamendo,
+    "tags.csv": lambda folder: tagged_folder(folder / "tags.csv"),
+}
 
 
 def _read_table(source, delimiter, path_column, other_column):

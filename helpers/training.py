@@ -23,7 +23,7 @@ MASON_SETTINGS = {
 }
 CHOI_SETTINGS = {
     "test": dict(num_epochs=1, batch_size=8, momentum=0.9, patience=1),
-    "demo": dict(num_epochs=12, batch_size=8, learning_rate=2e-3, momentum=0.9, patience=5),
+    "demo": dict(num_epochs=40, batch_size=8, learning_rate=2e-3, momentum=0.9, patience=5),
     "paper": dict(num_epochs=100, batch_size=32, learning_rate=1e-3, momentum=0.99, patience=1),
 }
 
