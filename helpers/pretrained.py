@@ -1,4 +1,4 @@
-"""The CRNN that Choi released in 2016, from its published weights."""
+"""The CRNN that Choi released in 2016, from its published weights (MIT licence)."""
 
 from pathlib import Path
 
@@ -8,7 +8,6 @@ from keras import Model, layers, ops, saving
 
 from helpers import download, models, paths
 
-# MIT licence. The Theano file beside it holds the same network.
 FILE = "music_tagger_crnn_weights_tensorflow.h5"
 HOME = "https://github.com/keunwoochoi/music-auto_tagging-keras"
 URLS = [f"{HOME}/raw/{state}/data/{FILE}" for state in ("master", "90b294091adaada477b9003201dd20a9fe15a3c1")]
@@ -28,9 +27,9 @@ def hard_sigmoid_2016(x):
 def choi_crnn_2016(path: Path | str | None = None) -> Model:
     """Return the released CRNN with its published weights, 396,786 trainable parameters (Choi et al. 2017, section 3).
 
-    `path` is the published TensorFlow or Theano file; without it the former is downloaded once to `data/pretrained`.
-    Input: float32 (batch, 96, 1366, 1) from `helpers.audio.log_mel(squared_twice=True)`; output: (batch, 50),
-    probabilities of `tags.CHOI_TOP50`. Raises ValueError for another file, ConnectionError if none can be had.
+    `path`: the published file; without it it is downloaded once to `data/pretrained`. Input: float32 (batch, 96, 1366,
+    1) from `helpers.audio.log_mel(squared_twice=True)`; output: (batch, 50), probabilities of `tags.CHOI_TOP50`. Raises
+    ValueError for another file, ConnectionError if none can be had.
     """
     path = Path(path or download.fetch(URLS, paths.DATA / "pretrained" / FILE, SIZE, SHA256))
     model = models.choi_crnn(WIDTHS, 50, "choi_crnn_2016", hard_sigmoid_2016, dropout=0.3)
@@ -46,22 +45,16 @@ def choi_crnn_2016(path: Path | str | None = None) -> Model:
 
 def _weights(file: h5py.File, layer: layers.Layer) -> list[np.ndarray]:
     """Return the weights of `layer` as Keras 3 orders and lays them out."""
+
+    def read(group, part):
+        return file[f"{group}/{group}_{part}{':0' if group.startswith('gru') else '_1:0'}"][()]
+
     if isinstance(layer, layers.GRU):  # the gates side by side
-        return [np.concatenate([_read(file, layer.name, f"{w}_{gate}") for gate in "zrh"], axis=-1) for w in "WUb"]
+        return [np.concatenate([read(layer.name, f"{w}_{gate}") for gate in "zrh"], axis=-1) for w in "WUb"]
     values = []
     for part in layer.name.removeprefix("time_").split("_"):  # conv1_norm1 is two in one
         group = RENAMED.get(layer.name, RENAMED.get(part, part))
-        values += [_read(file, group, name) for name in (NORM if part.startswith("norm") else "Wb")]
+        values += [read(group, name) for name in (NORM if part.startswith("norm") else "Wb")]
         if part.startswith("conv"):  # maps, channels, height, width
             values[0] = values[0].transpose(2, 3, 1, 0)
-            if f"{group}/{group}_W" in file:  # Theano's convolution turns its kernels by 180 degrees
-                values[0] = values[0][::-1, ::-1]
     return values
-
-
-def _read(file: h5py.File, group: str, part: str) -> np.ndarray:
-    name = f"{group}/{group}_{part}"
-    data = next((file[name + end] for end in ("", "_1:0", ":0") if name + end in file), None)  # Theano, TensorFlow
-    if not isinstance(data, h5py.Dataset) or data.dtype != np.float32 or not np.isfinite(data[()]).all():
-        raise ValueError(f"{name} is missing or holds other values than float32 numbers")
-    return data[()]

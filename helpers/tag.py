@@ -1,4 +1,4 @@
-"""Tags for recordings, from a trained network: what notebook 09 uses, and the command `python -m helpers.tag FILE...`.
+"""Tags for recordings, from a trained network; also as a command: `python -m helpers.tag FILE...`.
 
 A network of input (12, S, 1) gets the first S chroma segments of a whole recording (Mason 2020), one of (96, 1366, 1)
 the log-mel-spectrogram of its centre 29.12 s (Choi et al. 2017).
@@ -13,12 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from helpers import audio, tags
 from helpers.reading import READ_ERRORS, find_files
 
-MEL_INPUT = (audio.N_MELS, 1 + audio.NUM_SAMPLES // audio.HOP_LENGTH, 1)
 AHEAD = 8  # files decoded at a time: bounds the memory
 
 
@@ -30,24 +28,12 @@ def load_model(path: Path | None = None):
 
     if path is None:
         return pretrained.choi_crnn_2016()
-    if Path(path).suffix != ".keras" or not Path(path).is_file():  # Keras guards no other format against code
+    if Path(path).suffix != ".keras":  # Keras guards no other format against code
         raise ValueError(f"{path} is no .keras file; give the model.keras of a run in results/.")
     try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-        num_segments(model)
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever the damage leads to
-        raise ValueError(f"{path} holds no model that Keras opens safely and that fits here: {error}") from error
-    return model
-
-
-def num_segments(model) -> int | None:
-    """Return how many segments a chroma network takes, None for a log-mel network; ValueError for any other."""
-    batch, *shape = model.input_shape
-    if tuple(shape) == MEL_INPUT:
-        return None
-    if len(shape) == 3 and shape[1] and (shape[0], shape[2]) == (12, 1):
-        return shape[1]
-    raise ValueError(f"its input is {(batch, *shape)}; needed is (None, 12, segments, 1) or {(None, *MEL_INPUT)}.")
+        raise ValueError(f"{path} holds no model that Keras opens safely: {error}") from error
 
 
 def features(path: Path, model) -> np.ndarray:
@@ -55,10 +41,10 @@ def features(path: Path, model) -> np.ndarray:
 
     A chroma network also takes a `.json` file, a song's analysis as the Echo Nest and Spotify gave it out.
     """
-    path, wanted = audio.as_on_disk(Path(path)), num_segments(model)
+    path, (_, rows, wanted, _) = audio.as_on_disk(Path(path)), model.input_shape
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist, holds no recordings or is no plain file; check the name.")
-    if wanted is None:
+    if rows != 12:
         return mel_input(audio.load_clip(path), model)
     pitches = _analysed(path) if path.suffix.lower() == ".json" else audio.segments_pitches(audio.load(path))
     if len(pitches) < wanted:  # no repetition would be the song
@@ -67,16 +53,12 @@ def features(path: Path, model) -> np.ndarray:
 
 
 def _analysed(path):
-    """Return the pitches in an analysis file: float32 (segments, 12)."""
     try:
         record = json.loads(path.read_bytes())
         segments = record.get("audio_analysis", record)["segments"]
-        pitches = np.array([segment["pitches"] for segment in segments], np.float32).reshape(len(segments), 12)
-        if not np.array_equal(pitches, pitches.clip(0, 1)):  # nor is NaN equal to itself
-            raise ValueError("some are no numbers from 0 to 1")
+        return np.array([segment["pitches"] for segment in segments], np.float32).reshape(len(segments), 12)
     except (*READ_ERRORS, AttributeError) as error:
         raise ValueError(f"{path} is no analysis with `segments` of 12 `pitches` each: {error!r}.") from error
-    return pitches
 
 
 def mel_input(clip: np.ndarray, model) -> np.ndarray:
@@ -88,7 +70,7 @@ def predict(model, x: np.ndarray) -> np.ndarray:
     """Return the scores of the one recording in the batch `x`: float32 (num_tags,). ValueError if any is NaN."""
     scores = np.asarray(model.predict_on_batch(x), np.float32)[0]  # five times as fast as predict for a batch of one
     if not np.isfinite(scores).all():
-        raise ValueError("the model's scores are not finite; it has diverged, so train it anew.")
+        raise ValueError("the scores are not finite: the model has diverged, or the input holds NaN.")
     return scores
 
 
@@ -138,22 +120,20 @@ def tag_files(model, files: list[Path]):
 
 def _network(path, tags_file):
     """Return the network and the names of its outputs; ValueError if nothing says what they stand for."""
-    run = path and path.with_name("run.json")
+    model, names, run = load_model(path), tags.CHOI_TOP50, path and path.with_name("run.json")
     try:
-        names = tags_file and [line.strip() for line in tags_file.read_text("utf-8-sig").splitlines() if line.strip()]
         record = json.loads(run.read_text("utf-8")) if run and run.is_file() else {}
+        if tags_file:
+            names = list(filter(None, map(str.strip, tags_file.read_text("utf-8-sig").splitlines())))
+        elif model.name != "choi_crnn_2016":
+            names = record.get("tags") or []
     except ValueError as error:
         raise ValueError(f"{tags_file or run} is damaged or not in UTF-8 ({error}); save it anew.") from error
-    model = load_model(path)
+    if not len(names) == len(set(names)) == model.output_shape[-1]:
+        counts = f"{len(set(names))} names for {model.output_shape[-1]} outputs"
+        raise ValueError(f"{tags_file or path}: {counts}; give --tags FILE with one name a line.")
     if record.get("data", {}).get("synthetic"):
         print("This model was trained on synthetic demo data; it knows no real music.", file=sys.stderr)
-    if not tags_file:
-        names = tags.CHOI_TOP50 if model.name == "choi_crnn_2016" else record.get("tags")
-    if not names:
-        raise ValueError(f"{path}: what its outputs stand for is known from no run.json beside it; give --tags FILE.")
-    if not len(names) == len(set(names)) == model.output_shape[-1] or not "".join(names).isprintable():
-        counts = f"{model.output_shape[-1]} different tags, one a line in UTF-8, not {len(set(names))}"
-        raise ValueError(f"{tags_file or run} must name the network's {counts}.")
     return model, names
 
 
@@ -177,13 +157,13 @@ def main(arguments: list[str] | None = None) -> int:
     rows = []
     if not options.json:
         print("file\ttag\tscore")
-    for path, scores, reason in tqdm(tag_files(model, files), total=len(files), unit="file", disable=None):
+    for path, scores, reason in tag_files(model, files):
         best = {} if reason else {tag: round(score, 4) for tag, score in top(scores, names, options.top).items()}
         rows.append({"file": str(path)} | ({"error": reason} if reason else {"tags": best}))
         if reason:
-            tqdm.write(f"{path}: {reason}", sys.stderr)
+            print(f"{path}: {reason}", file=sys.stderr)
         for tag, score in {} if options.json else best.items():
-            tqdm.write(f"{path}\t{tag}\t{score:.3f}", sys.stdout)
+            print(f"{path}\t{tag}\t{score:.3f}")
     if options.json:
         print(json.dumps(rows, indent=1))
     return int(any("error" in row for row in rows))

@@ -1,11 +1,10 @@
-"""Training as the papers do it: Adam, binary cross-entropy, the settings of the series, and one `fit`."""
+"""Training as the papers do it: the settings of the series, and one `fit`."""
 
 import functools
-import time
+import timeit
 
 import keras
 import numpy as np
-import pandas as pd
 
 from helpers import models, paths
 from helpers.runs import Run, evaluate, hardware, predict  # noqa: F401 - notebooks find all of training here
@@ -28,38 +27,22 @@ CHOI_SETTINGS = {
 }
 
 
-def fit(
-    build, train, held_out, name, num_epochs, batch_size=10, learning_rate=1e-3, momentum=0.99, seed=0,
-    weight_decay=0.0, label_smoothing=0.0, **kept,
-) -> tuple[keras.Model, pd.DataFrame]:  # fmt: skip
-    """Build a network with `build()`, compile and fit it as a `Run` (its arguments: `kept`); return it and the history.
-
-    `momentum` is that of the norms, `weight_decay` Adam's, `label_smoothing` the loss's.
-    """
+def fit(build, train, held_out, name, num_epochs, batch_size=10, learning_rate=1e-3, momentum=0.99, seed=0, **kept):
+    """Return the network of `build()`, trained as both papers do, and its `Run.history`; `kept`: arguments of `Run`."""
     keras.utils.set_random_seed(int(seed))
     model = build()
     for layer in model.layers:
         if hasattr(layer, "momentum"):
             layer.momentum = float(momentum)
-    compile_network(model, learning_rate, weight_decay, label_smoothing)
+    auc = keras.metrics.AUC(name="streaming_auc")  # Mason's
+    model.compile(keras.optimizers.Adam(float(learning_rate)), "binary_crossentropy", metrics=[auc])
     run = Run(name, model, train, held_out, num_epochs, batch_size, seed, **kept)
     model.fit(run.batches, epochs=run.num_epochs, initial_epoch=run.epochs_done, callbacks=[run], verbose=0)
     return model, run.history
 
 
-def compile_network(model, learning_rate=1e-3, weight_decay=0.0, label_smoothing=0.0):
-    """Compile as both papers do: Adam, binary cross-entropy; Keras's AUC is Mason's."""
-    adam = keras.optimizers.Adam(float(learning_rate), weight_decay=float(weight_decay) or None)
-    loss = keras.losses.BinaryCrossentropy(label_smoothing=float(label_smoothing))
-    loss = loss if label_smoothing else "binary_crossentropy"  # as a reader writes it: the same run
-    model.compile(adam, loss, metrics=[keras.metrics.AUC(name="streaming_auc")])
-
-
 def fit_mason(size: str, segments: int, train: tuple, held_out: tuple, provenance: dict, **changes):
-    """Train Mason's "small" or "large" network with `MASON_SETTINGS`, or `changes` of them, as `fit`.
-
-    Notebooks that ask for the same run get the same finished run.
-    """
+    """Train Mason's "small" or "large" network with `MASON_SETTINGS`, or `changes` of them, as `fit`."""
     settings = {"name": f"{provenance['dataset']}/{size}-{segments}", **MASON_SETTINGS[paths.preset()][size], **changes}
     build = functools.partial(models.mason_crnn, size, segments, train[1].shape[1])
     return fit(build, train, held_out, provenance=provenance, **settings)
@@ -79,13 +62,9 @@ def transpose(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def seconds_per_clip(model: keras.Model, batch_size: int = 4, num_steps: int = 3) -> float:
-    """Return a training step's seconds a clip, of noise: the fastest of `num_steps` after one. Changes the weights."""
-    compile_network(model)
-    rng, seconds = np.random.default_rng(0), []
-    x = rng.normal(size=(batch_size, *model.input_shape[1:])).astype("float32")
-    y = (rng.random((batch_size, *model.output_shape[1:])) < 0.1).astype("float32")
-    for _ in range(num_steps + 1):
-        start = time.perf_counter()
-        model.train_on_batch(x, y)  # returns the loss as a number, so it waits for a GPU to finish
-        seconds.append(time.perf_counter() - start)
+    """Return a training step's seconds a clip: the fastest of `num_steps` after one. Changes the weights."""
+    model.compile("adam", "binary_crossentropy")
+    x, y = (np.ones((batch_size, *shape[1:]), np.float32) for shape in (model.input_shape, model.output_shape))
+    # `train_on_batch` returns the loss as a number, so it waits for a GPU to finish.
+    seconds = timeit.repeat(lambda: model.train_on_batch(x, y), number=1, repeat=num_steps + 1)
     return min(seconds[1:]) / batch_size

@@ -13,7 +13,9 @@ import soundfile
 from keras import layers
 from test_choi import SCORES
 
-from helpers import audio, models, paths, pretrained, tag, tags
+from helpers import audio, paths, pretrained, tag, tags
+
+MEL = (96, 1366, 1)
 
 
 def tiny(shape, num_tags=50, **options):
@@ -84,9 +86,6 @@ def test_real_recordings_get_the_published_scores_and_broken_ones_are_reported(
     assert all(name in err for name in broken)
 
 
-# --- What a network sees, and what its outputs are called ------------------------------------------------------------
-
-
 def test_a_chroma_network_sees_the_first_segments_and_its_run_names_its_tags(music, tmp_path, capsys):
     model, names = tiny((12, 96, 1), 3), ["harpsichord", "lute", "Röck"]
     rows = audio.segments_pitches(audio.load(music / "a.wav"))
@@ -103,22 +102,22 @@ def test_a_chroma_network_sees_the_first_segments_and_its_run_names_its_tags(mus
 
 
 def test_names_are_never_guessed(music, tmp_path, capsys):
-    path, names = saved(tiny(tag.MEL_INPUT), tmp_path / "own.keras"), tmp_path / "names.txt"
-    assert "what its outputs stand for" in refused(capsys, music, "--model", path)
-    saved(tiny(tag.MEL_INPUT), path, tags=None)  # a run that was told no names
-    assert "give --tags FILE" in refused(capsys, music, "--model", path)
-    saved(tiny(tag.MEL_INPUT, name="choi_crnn_2016"), path)
+    path, names = saved(tiny(MEL, name="choi_crnn_2016"), tmp_path / "own.keras"), tmp_path / "names.txt"
     code, out, _ = run(capsys, music / "a.wav", "--model", path, "--top", 50, "--json")
     assert code == 0 and json.loads(out)[0]["tags"].keys() == set(tags.CHOI_TOP50)
-    path = saved(tiny(tag.MEL_INPUT, 3), tmp_path / "three.keras")
+    saved(tiny(MEL, 3), path)
+    assert "own.keras: 0 names for 3 outputs; give --tags FILE" in refused(capsys, music, "--model", path)
     names.write_text("\ufeffslow\nfast\n\nRöck\n", "utf-8")
     code, out, _ = run(capsys, music / "a.wav", "--model", path, "--tags", names, "--json")
     assert code == 0 and json.loads(out)[0]["tags"].keys() == {"slow", "fast", "Röck"}
-    lines = "slow\r\nfast\r\nRöck\r\n"
-    for wrong in (lines.encode("utf-16"), lines.encode("utf-16-le"), lines.encode("latin-1"), b"a\nb", b"a\nb\na"):
+    for wrong, message in (
+        ("Röck".encode("utf-16"), "UTF-8"),
+        ("Röck".encode("latin-1"), "UTF-8"),
+        (b"a\na", "1 names"),
+    ):
         names.write_bytes(wrong)
-        message = refused(capsys, music, "--model", path, "--tags", names)
-        assert "names.txt" in message and "UTF-8" in message
+        error = refused(capsys, music, "--model", path, "--tags", names)
+        assert "names.txt" in error and message in error
     path.with_name("run.json").write_text("{")
     assert "run.json is damaged" in refused(capsys, music, "--model", path)
 
@@ -126,75 +125,54 @@ def test_names_are_never_guessed(music, tmp_path, capsys):
 def test_a_log_mel_network_sees_the_centre_squared_once_unless_it_is_that_of_2016(music):
     clip = audio.load_clip(music / "a.wav")
     for name, twice in (("own", False), ("choi_crnn_2016", True)):
-        x = tag.features(music / "a.wav", tiny(tag.MEL_INPUT, name=name))
+        x = tag.features(music / "a.wav", tiny(MEL, name=name))
         assert x.shape == (1, 96, 1366, 1)
         np.testing.assert_array_equal(x[0, ..., 0], audio.log_mel(clip, squared_twice=twice))
 
 
-def analysis(path, pitches, **outside):
-    segments = [{"start": 0.25 * i, "pitches": row} for i, row in enumerate(pitches)]
-    path.write_text(json.dumps({"audio_analysis": {"segments": segments}} if outside else {"segments": segments}))
-    return path
-
-
 def test_a_songs_analysis_is_tagged_by_a_chroma_network(tmp_path, capsys):
-    model, pitches = tiny((12, 24, 1), 2), np.random.default_rng(0).random((30, 12)).round(3).tolist()
-    for outside in ({}, {"outside": True}):
-        x = tag.features(analysis(tmp_path / "song.json", pitches, **outside), model)
+    model, song = tiny((12, 24, 1), 2), tmp_path / "song.json"
+    pitches = np.random.default_rng(0).random((30, 12)).round(3).tolist()
+    segments = {"segments": [{"start": 0.25 * i, "pitches": row} for i, row in enumerate(pitches)]}
+    for record in (segments, {"audio_analysis": segments}):
+        song.write_text(json.dumps(record))
+        x = tag.features(song, model)
         assert x.dtype == np.float32 and x.shape == (1, 12, 24, 1)
         np.testing.assert_array_equal(x[0, :, :, 0].T, np.float32(pitches)[:24])
-    arguments = tmp_path / "song.json", "--model", saved(model, tmp_path / "m.keras", tags=["a", "b"])
+    arguments = song, "--model", saved(model, tmp_path / "m.keras", tags=["a", "b"])
     assert run(capsys, *arguments)[0] == 0
-    nan = [*pitches[:-1], [float("nan")] * 12]
     for wrong, message in (
-        (pitches[:23], "has 23 segments, the model needs 24"),
-        ([*pitches, pitches[0][:11]], "no analysis with `segments` of 12 `pitches`"),
-        ([*pitches, None], "no analysis"),
-        ([*pitches, [None] * 12], "no numbers from 0 to 1"),
-        (nan, "no numbers from 0 to 1"),
-        ([[2.0] * 12] * 30, "no numbers from 0 to 1"),
-        ([row * 2 for row in pitches], "no analysis"),
-    ):
-        analysis(tmp_path / "song.json", wrong)
+        (pitches[:23], "has 23 segments, the model needs 24"), ([*pitches, pitches[0][:11]], "is no analysis"),
+        ([[None] * 12] * 30, "holds NaN"), ([row * 2 for row in pitches], "is no analysis with `segments` of 12"),
+    ):  # fmt: skip
+        song.write_text(json.dumps({"segments": [{"pitches": row} for row in wrong]}))
         code, _, err = run(capsys, *arguments)
         assert code == 1 and message in err and "song.json" in err
-    for text in ("", "[]", "{}", '{"segments": [{"start": 0}]}', '{"audio_analysis": null}', '{"segments": 5}'):
-        (tmp_path / "song.json").write_text(text)
+    for text in ("", "[]", "{}", '{"segments": [{"start": 0}]}', '{"segments": 5}'):
+        song.write_text(text)
         assert "song.json: is no analysis" in run(capsys, *arguments)[2]
-
-
-def test_the_networks_of_the_series_are_opened(tmp_path):
-    for model in (models.mason_crnn("small", 24), models.choi_network("k2c1", "0.1M")):
-        again = tag.load_model(saved(model, tmp_path / "model.keras"))
-        x = np.random.default_rng(0).random((1, *model.input_shape[1:]), np.float32)
-        np.testing.assert_allclose(tag.predict(again, x), model.predict(x, verbose=0)[0], atol=1e-6)
 
 
 def test_files_that_are_no_such_model_are_refused(tmp_path, capsys):
     (tmp_path / "text.keras").write_text("no zip file")
-    inputs = keras.Input(tag.MEL_INPUT)
+    (tmp_path / "weights.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    inputs = keras.Input(MEL)
     code = keras.Model(inputs, layers.Dense(50)(layers.Flatten()(layers.Lambda(lambda x: x[:, 0])(inputs))))
-    old = tmp_path / "weights.h5"
-    old.write_bytes(b"\x89HDF\r\n\x1a\n")
-    for path, message in (
-        (tmp_path / "nowhere.keras", "is no .keras file"),
-        (old, "is no .keras file"),
-        (tmp_path / "text.keras", "no model that Keras opens safely"),
-        (saved(code, tmp_path / "code.keras"), "no model that Keras opens safely"),
-        (saved(tiny((13, 96, 1)), tmp_path / "13.keras"), "its input is (None, 13, 96, 1)"),
-    ):
-        assert message in refused(capsys, "x.wav", "--model", path)
+    saved(code, tmp_path / "code.keras")
+    assert "is no .keras file" in refused(capsys, "x.wav", "--model", tmp_path / "weights.h5")
+    for name in ("nowhere.keras", "text.keras", "code.keras"):
+        assert "no model that Keras opens safely" in refused(capsys, "x.wav", "--model", tmp_path / name)
 
 
 def test_a_network_that_diverged_says_so(music, tmp_path, capsys):
-    model = tiny(tag.MEL_INPUT, 1)
+    model = tiny(MEL, 1)
     model.set_weights([np.full_like(w, np.nan) for w in model.get_weights()])
     code, out, err = run(capsys, music / "a.wav", "--model", saved(model, tmp_path / "model.keras", tags=["a"]))
-    assert code == 1 and out == "file\ttag\tscore\n" and "not finite" in err
+    assert code == 1 and out == "file\ttag\tscore\n" and "has diverged" in err
 
 
 def test_a_taggram_has_a_window_every_hop(music):
-    model, samples = tiny(tag.MEL_INPUT), audio.load(music / "a.wav")
+    model, samples = tiny(MEL), audio.load(music / "a.wav")
     times, scores = tag.taggram(model, samples, hop=4)
     np.testing.assert_allclose(times, [14.56, 18.56, 22.56])  # the next would end after 41.12 s
     assert scores.shape == (3, 50) and scores.dtype == np.float32
@@ -205,30 +183,17 @@ def test_a_taggram_has_a_window_every_hop(music):
     np.testing.assert_allclose(scores[0], tag.predict(model, tag.features(music / "b.flac", model)), atol=1e-6)
 
 
-# --- The command -----------------------------------------------------------------------------------------------------
-
-
-def test_folders_are_walked_files_taken_as_they_are_and_the_order_kept(music, monkeypatch):
+def test_folders_are_walked_files_taken_as_they_are_and_are_in_order(music):
     (music / "empty").mkdir()
     places = [music, music / "notes.txt", music / "nowhere", music / "empty"]
     found = tag.find_recordings(places)
     assert found == [*(music / name for name in ("a.wav", "b.flac", "more/c.wav")), *places[1:]]
-    *_, (_, scores, reason) = tag.tag_files(tiny(tag.MEL_INPUT), found[-1:])
+    *_, (_, scores, reason) = tag.tag_files(tiny(MEL), found[-1:])
     assert scores is None and "holds no recordings" in reason
-
-    def features(path, model):
-        if path % 7 == 3:
-            raise ValueError(f"{path} is broken")
-        return np.full((1, 12, 96, 1), path / 100, np.float32)
-
-    monkeypatch.setattr(tag, "features", features)
-    results = list(tag.tag_files(tiny((12, 96, 1)), list(range(60))))
-    assert [path for path, _, _ in results] == list(range(60))
-    assert all((reason == "is broken") == (scores is None) == (path % 7 == 3) for path, scores, reason in results)
 
 
 def test_the_command_runs_as_a_program(music, tmp_path):
-    model = saved(tiny(tag.MEL_INPUT, 3), tmp_path / "own.keras", tags=["slow", "fast", "日本"])
+    model = saved(tiny(MEL, 3), tmp_path / "own.keras", tags=["slow", "fast", "日本"])
     (music / "b.flac").rename(music / "日本.flac")
     command = [sys.executable, "-m", "helpers.tag", music, music / "none.wav", "--model", model, "--top", "3"]
     done = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, env={"PYTHONIOENCODING": "ascii"})
@@ -238,12 +203,6 @@ def test_the_command_runs_as_a_program(music, tmp_path):
     files = [str(music / name) for name in ("a.wav", "more/c.wav", r"\u65e5\u672c.flac")]  # no name ends the run
     assert [row[0] for row in rows[1::3]] == files and 0 < float(rows[1][2]) < 1
     assert {row[1] for row in rows[1:]} == {"slow", "fast", r"\u65e5\u672c"}
-    for option in ([], ["--json"]):  # into `head`, which has seen enough
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        with subprocess.Popen([*command, *option], cwd=paths.ROOT, **pipes) as process:
-            process.stdout.close()
-            assert b"Broken" not in process.stderr.read()
-        assert process.returncode not in (0, 1)  # it did write
 
 
 def test_an_upload_is_saved_by_its_own_name_whatever_the_version_of_ipywidgets(tmp_path):
