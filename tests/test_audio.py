@@ -134,8 +134,8 @@ def test_joined_streams_are_read_to_the_end(write, options):
     one, two = (write(tones(f, seconds=4, rate=24_000), 24_000, f"{f}.x", **options) for f in (440, 880))
     expected = np.concatenate([audio.load(one), audio.load(two)])
     one.write_bytes(one.read_bytes() + two.read_bytes())
-    np.testing.assert_array_equal(audio.load(one), expected)
-    assert len(expected) == 96_000
+    apart = np.flatnonzero(np.abs(audio.load(one) - expected) > 1e-6)  # the resampler goes on across the joint
+    assert len(expected) == 96_000 and (np.abs(apart - 48_000) < 700).all()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
@@ -156,8 +156,6 @@ def test_files_that_are_no_audio_are_named(tmp_path, write, monkeypatch):
         audio.load_clip(tmp_path / "text.wav")
     with pytest.raises(ValueError, match=r"none\.wav holds no samples"):
         audio.load_clip(write(np.zeros(0), name="none.wav"))
-    with pytest.raises(ValueError, match=r"long\.wav lasts over 6 hours"):
-        audio.load_clip(write(np.zeros(30_000), 1, "long.wav"))
     with pytest.raises(FileNotFoundError, match="nowhere"):
         audio.load_clip(tmp_path / "nowhere.wav")
 
@@ -271,9 +269,9 @@ def test_real_music_has_as_many_segments_as_in_the_msd(real_data):
 def test_a_cache_that_cannot_be_written_breaks_no_recording(tmp_path):
     """As where another user has installed the packages: numba finds no folder for its cache."""
     code = (
-        "from helpers import audio; from numba.core.caching import CacheImpl as cache; import numpy as np\n"
+        "from numba.core.caching import CacheImpl as cache; import numpy as np\n"
         "cache._locator_classes = [each for each in cache._locator_classes if 'UserProvided' in each.__name__]\n"
-        "print(audio.segments_pitches(np.zeros(12_000)).shape)\n"
+        "from helpers import audio; print(audio.segments_pitches(np.zeros(12_000)).shape)\n"
     )
     environment = os.environ | {"TMPDIR": str(tmp_path), "NUMBA_CACHE_DIR": ""}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, env=environment)
