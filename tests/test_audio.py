@@ -4,10 +4,8 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 import unicodedata
 from pathlib import Path
 
@@ -21,7 +19,6 @@ import soundfile
 from helpers import audio
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PITCH_CLASSES = dict(C=0, E=4, G=7, A=9)
 
 
 def tones(*frequencies, seconds=30, rate=12_000):
@@ -45,9 +42,6 @@ def noise(seconds, rate, channels=None, seed=0):
     return np.random.default_rng(seed).normal(0, 0.1, size).astype(np.float32)
 
 
-# --- Decoding ------------------------------------------------------------------------------------------------
-
-
 def test_the_centre_of_long_recordings_and_zeros_after_short_ones(write):
     samples = noise(40, 12_000)
     clip = audio.load_clip(write(samples))
@@ -69,9 +63,9 @@ def test_any_rate_and_channels_give_what_librosa_gives(write, rate):
     np.testing.assert_allclose(audio.load(path), whole, atol=2e-6)
 
 
-@pytest.mark.parametrize("name", ["a.flac", "a.ogg", "a.aiff", "misnamed.mp3"])
+@pytest.mark.parametrize("name", ["a.flac", "a.ogg", "a.aiff" if sys.platform == "darwin" else "not utf-8 \udce9.aiff", "misnamed.mp3"])
 def test_formats_by_content(write, tmp_path, name):
-    path = write(tones(440, seconds=5), name=name.replace("mp3", "flac"))
+    path = write(tones(440, seconds=5), name="a" + Path(name.replace("mp3", "flac")).suffix)
     clip = audio.load_clip(path.rename(tmp_path / name))
     assert np.abs(clip[5_000:50_000] - tones(440)[5_000:50_000]).max() < 0.02
 
@@ -138,14 +132,6 @@ def test_joined_streams_are_read_to_the_end(write, options):
     assert len(expected) == 96_000 and (np.abs(apart - 48_000) < 700).all()
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
-def test_samples_that_are_not_finite(write, bad):
-    samples = noise(2, 44_100)
-    samples[5_000] = bad
-    with pytest.raises(ValueError, match=r"clip\.wav has NaN or infinite samples"):
-        audio.load_clip(write(samples, 44_100))
-
-
 def test_files_that_are_no_audio_are_named(tmp_path, write, monkeypatch):
     monkeypatch.setenv("PATH", "")
     (tmp_path / "empty.mp3").touch()
@@ -158,6 +144,9 @@ def test_files_that_are_no_audio_are_named(tmp_path, write, monkeypatch):
         audio.load_clip(write(np.zeros(0), name="none.wav"))
     with pytest.raises(FileNotFoundError, match="nowhere"):
         audio.load_clip(tmp_path / "nowhere.wav")
+    for bad in (np.nan, np.inf, 1e30):
+        with pytest.raises(ValueError, match=r"clip\.wav has NaN or infinite samples"):
+            audio.load_clip(write(np.append(noise(2, 44_100), bad), 44_100))
 
 
 def test_ffmpeg_reads_the_rest(tmp_path, monkeypatch):
@@ -178,9 +167,6 @@ def test_ffmpeg_reads_the_rest(tmp_path, monkeypatch):
     np.testing.assert_array_equal(audio.load(tmp_path / "good.m4a"), samples)
     with pytest.raises(ValueError, match=r"bad\.m4a is no audio .*Invalid data found"):
         audio.load_clip(tmp_path / "bad.m4a")
-
-
-# --- log_mel -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("squared_twice", [False, True])
@@ -220,25 +206,16 @@ def test_published_spectrograms_come_from_the_published_mp3s(real_data, name):
     assert np.abs(audio.log_mel(clip) - published).mean() > 5
 
 
-# --- Chroma --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("frequency, name", [(440, "A"), (880, "A"), (261.63, "C"), (329.63, "E")])
-def test_chroma_of_a_tone(frequency, name):
-    frames = audio.chroma(tones(frequency, seconds=3))
-    assert frames.shape == (12, 1 + 36_000 // 256) and frames.dtype == np.float32
-    assert (frames.argmax(axis=0) == PITCH_CLASSES[name]).all()
-    assert frames.min() >= 0 and (frames.max(axis=0) == 1).all()
-    rows = audio.segments_pitches(tones(frequency, seconds=3))
-    assert (rows.argmax(axis=1) == PITCH_CLASSES[name]).all() and (np.sort(rows)[:, -2] < 0.6).all()
-
-
-def test_a_segment_for_each_note():
+def test_notes_have_their_pitch_class_and_a_segment_each():
     notes = [220 * 2 ** (step / 12) for step in (3, 5, 7, 8, 10, 12, 14, 15)]  # C major from C4
     fade = np.exp(-4 * np.arange(6_000) / 12_000)
-    rows = audio.segments_pitches(np.concatenate([tones(note, seconds=0.5) * fade for note in notes]))
+    samples = np.concatenate([tones(note, seconds=0.5) * fade for note in notes])
+    rows, frames = audio.segments_pitches(samples), audio.chroma(samples)
     assert len(rows) in (8, 9)
     assert list(rows[-8:].argmax(axis=1)) == [0, 2, 4, 5, 7, 9, 11, 0]
+    assert list(frames[:, 12::23].argmax(axis=0))[:5] == [0, 2, 4, 5, 7]
+    assert frames.shape == (12, 1 + 48_000 // 256) and frames.dtype == np.float32 and rows.dtype == np.float32
+    assert frames.min() >= 0 and (frames.max(axis=0) == 1).all() and (rows.max(axis=1) == 1).all()
 
 
 def test_silent_frames_are_0_and_silent_segments_1():
@@ -246,14 +223,6 @@ def test_silent_frames_are_0_and_silent_segments_1():
     assert not audio.chroma(silence).any()
     np.testing.assert_array_equal(audio.segments_pitches(silence), np.ones((1, 12)))
     assert not audio.chroma(np.concatenate([tones(440, seconds=2), silence]))[:, -40:].any()
-
-
-@pytest.mark.filterwarnings("ignore:Trying to estimate tuning")
-@pytest.mark.parametrize("num_samples", [1, 2_000])
-def test_short_recordings_have_segments(num_samples):
-    rows = audio.segments_pitches(noise(1, 12_000)[:num_samples])
-    assert rows.shape[1] == 12 and (rows.max(axis=1) == 1).all()
-    assert audio.chroma(noise(1, 12_000)[:num_samples]).shape == (12, 1 + num_samples // 256)
 
 
 def test_real_music_has_as_many_segments_as_in_the_msd(real_data):
@@ -276,9 +245,6 @@ def test_a_cache_that_cannot_be_written_breaks_no_recording(tmp_path):
     environment = os.environ | {"TMPDIR": str(tmp_path), "NUMBA_CACHE_DIR": ""}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, env=environment)
     assert done.stdout == "(1, 12)\n", done.stderr
-
-
-# --- extract -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -380,37 +346,3 @@ def test_folders_without_recordings(folder, tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         audio.extract(tmp_path / "nowhere", tmp_path / "mel.h5")
     assert not (tmp_path / "mel.h5").exists()
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-def test_a_killed_run_goes_on_where_it_was(tmp_path, monkeypatch):
-    root, out = tmp_path / "music", tmp_path / "mel.h5"
-    root.mkdir()
-    for number in range(30):
-        soundfile.write(root / f"{number:02}.wav", noise(1, 12_000, seed=number), 12_000)
-    audio.extract(root, tmp_path / "whole.h5")
-    script = (
-        "import time; from helpers import audio; usual = audio.load_clip\n"
-        "def slow(path): time.sleep(0.1); return usual(path)\n"
-        f"audio.load_clip = slow; audio.extract({str(root)!r}, {str(out)!r}, num_workers=2)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", script], cwd=REPOSITORY, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while len(list(tmp_path.glob("mel.h5.partial/*"))) < 8 and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL and not out.exists()
-    done = len(list(tmp_path.glob("mel.h5.partial/[!.]*")))
-    calls, usual = [], audio.load_clip
-    monkeypatch.setattr(audio, "load_clip", lambda path: calls.append(path) or usual(path))
-    assert audio.extract(root, out).empty and len(calls) == 30 - done < 30
-    for ours, expected in zip(read(out), read(tmp_path / "whole.h5"), strict=True):
-        np.testing.assert_array_equal(ours, expected)
-    assert sorted(os.listdir(tmp_path)) == ["mel.h5", "music", "whole.h5"]
-
-
-@pytest.mark.skipif(sys.platform == "darwin", reason="macOS takes UTF-8 names only")
-def test_a_name_need_not_be_utf_8(tmp_path):
-    path = os.fsencode(tmp_path) + b"/caf\xe9.wav"
-    soundfile.write(path, np.full(1200, 0.5), 12_000)
-    assert audio.load(Path(os.fsdecode(path))).max() == pytest.approx(0.5, abs=1e-3)
