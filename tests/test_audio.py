@@ -44,14 +44,9 @@ def noise(seconds, rate, channels=None, seed=0):
 
 def test_the_centre_of_long_recordings_and_zeros_after_short_ones(write):
     samples = noise(40, 12_000)
-    clip = audio.load_clip(write(samples))
-    assert clip.dtype == np.float32 and clip.shape == (349_440,)  # 29.12 s, Choi et al. 2017, section 3
-    start = (len(samples) - 349_440) // 2
-    np.testing.assert_array_equal(clip, samples[start : start + 349_440])
-    one_second = audio.load_clip(write(samples[:12_000]))
-    np.testing.assert_array_equal(one_second[:12_000], samples[:12_000])
-    assert one_second.shape == (349_440,) and not one_second[12_000:].any()
-    np.testing.assert_array_equal(audio.load(write(samples)), samples)
+    start = (len(samples) - 349_440) // 2  # 29.12 s, Choi et al. 2017, section 3
+    np.testing.assert_array_equal(audio.load_clip(write(samples)), samples[start : start + 349_440])
+    np.testing.assert_array_equal(audio.load_clip(write(samples[:9])), np.pad(samples[:9], (0, 349_431)))
 
 
 @pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 44_101])
@@ -63,7 +58,9 @@ def test_any_rate_and_channels_give_what_librosa_gives(write, rate):
     np.testing.assert_allclose(audio.load(path), whole, atol=2e-6)
 
 
-@pytest.mark.parametrize("name", ["a.flac", "a.ogg", "a.aiff" if sys.platform == "darwin" else "not utf-8 \udce9.aiff", "misnamed.mp3"])
+@pytest.mark.parametrize(
+    "name", ["a.flac", "a.ogg", "a.aiff" if sys.platform == "darwin" else "not utf-8 \udce9.aiff", "misnamed.mp3"]
+)
 def test_formats_by_content(write, tmp_path, name):
     path = write(tones(440, seconds=5), name="a" + Path(name.replace("mp3", "flac")).suffix)
     clip = audio.load_clip(path.rename(tmp_path / name))
@@ -151,38 +148,30 @@ def test_files_that_are_no_audio_are_named(tmp_path, write, monkeypatch):
 
 def test_ffmpeg_reads_the_rest(tmp_path, monkeypatch):
     """A stand-in for ffmpeg: it checks the arguments and gives samples that are known."""
-    samples, ffmpeg = noise(2, 12_000), tmp_path / "bin" / "ffmpeg"
-    ffmpeg.parent.mkdir()
-    (tmp_path / "samples").write_bytes(samples.astype("<f4").tobytes())
+    samples, ffmpeg = noise(2, 12_000), tmp_path / "ffmpeg"
+    samples.tofile(tmp_path / "good.m4a.f32")
     ffmpeg.write_text(
-        f"#!{sys.executable}\nimport sys\n"
-        "if 'good' not in sys.argv[sys.argv.index('-i') + 1]: sys.exit('Invalid data found')\n"
+        f"#!{sys.executable}\nimport sys\nfrom pathlib import Path\n"
         "assert sys.argv[-7:] == '-ac 1 -ar 12000 -f f32le -'.split()\n"
-        f"sys.stdout.buffer.write(open({str(tmp_path / 'samples')!r}, 'rb').read())\n"
+        "sys.stdout.buffer.write(Path(sys.argv[sys.argv.index('-i') + 1][5:] + '.f32').read_bytes())\n"
     )
     ffmpeg.chmod(0o755)
-    monkeypatch.setenv("PATH", str(ffmpeg.parent))
+    monkeypatch.setenv("PATH", str(tmp_path))
     for name in ("good.m4a", "bad.m4a"):
         (tmp_path / name).write_bytes(b"not for libsndfile")
     np.testing.assert_array_equal(audio.load(tmp_path / "good.m4a"), samples)
-    with pytest.raises(ValueError, match=r"bad\.m4a is no audio .*Invalid data found"):
+    with pytest.raises(ValueError, match=r"bad\.m4a is no audio .*ffmpeg: .*No such file"):
         audio.load_clip(tmp_path / "bad.m4a")
 
 
 @pytest.mark.parametrize("squared_twice", [False, True])
-@pytest.mark.parametrize(
-    "samples",
-    [tones(440), tones(60, 1000, 5900), noise(29.12, 12_000), np.eye(1, 349_440, 7, np.float32)[0]],
-    ids=["tone", "tones", "noise", "click"],
-)
+@pytest.mark.parametrize("samples", [tones(60, 1000, 5900), noise(29.12, 12_000), np.eye(1, 349_440, 7)[0]])
 def test_log_mel_is_librosas(samples, squared_twice):
-    ours = audio.log_mel(samples, squared_twice)
+    samples = samples.astype(np.float32)
     mel = librosa.feature.melspectrogram(y=samples, sr=12_000, n_fft=512, hop_length=256, n_mels=96)
-    usual = librosa.power_to_db(mel**2 if squared_twice else mel)
-    assert ours.dtype == np.float32 and ours.shape == usual.shape == (96, 1 + len(samples) // 256)
-    above = usual > usual.min()
-    assert above.any() and np.abs(ours - usual)[above].max() < 1e-3
-    assert ours.min() == pytest.approx(usual.min(), abs=1e-3)
+    usual, ours = librosa.power_to_db(mel**2 if squared_twice else mel), audio.log_mel(samples, squared_twice)
+    assert ours.dtype == np.float32 and ours.shape == (96, 1 + len(samples) // 256)
+    np.testing.assert_allclose(ours, usual, atol=1e-3)
 
 
 def test_clips_have_1366_frames_silence_is_minus_100_db_and_bad_samples_are_refused():
@@ -292,12 +281,9 @@ def test_labels_choose_the_clips(folder, tmp_path):
         assert "missing.wav" in json.loads(file["broken"][()])
     with pytest.raises(ValueError, match=r"several rows for ü b/1\.WAV"):
         audio.extract(folder, tmp_path / "twice.h5", pd.concat([labels, labels.iloc[2:]]))
-
-
-@pytest.mark.parametrize("bad", [0.9, np.nan, 256, 300, -1, "1"])
-def test_labels_that_are_not_0_or_1_are_refused(folder, tmp_path, bad):
-    with pytest.raises(ValueError, match="other than 0 and 1 for 'rock'"):
-        audio.extract(folder, tmp_path / "mel.h5", pd.DataFrame({"rock": [1, bad]}, GOOD[:2]))
+    for bad in (0.9, np.nan, 256, 300, -1, "1"):
+        with pytest.raises(ValueError, match="other than 0 and 1 for 'rock'"):
+            audio.extract(folder, tmp_path / "bad.h5", pd.DataFrame({"rock": [1, bad]}, GOOD[:2]))
 
 
 def test_names_in_another_unicode_form_are_found(folder, tmp_path):
@@ -309,17 +295,13 @@ def test_names_in_another_unicode_form_are_found(folder, tmp_path):
 
 def test_a_finished_file_is_used_for_the_same_inputs_only(folder, tmp_path):
     out, labels = tmp_path / "mel.h5", pd.DataFrame({"rock": [1, 0]}, GOOD[:2])
-    first = audio.extract(folder, out, labels)
-    before = out.stat().st_mtime_ns
+    first, before = audio.extract(folder, out, labels), out.stat().st_mtime_ns
     assert audio.extract(folder, out, labels).equals(first) and out.stat().st_mtime_ns == before
     for change in [dict(labels=1 - labels), dict(dtype="float32"), dict(squared_twice=True), dict(labels=None)]:
         with pytest.raises(FileExistsError, match="other clips, labels or settings"):
             audio.extract(**dict(folder=folder, out=out, labels=labels) | change)
-    os.utime(folder / GOOD[0])
-    with pytest.raises(FileExistsError, match="remove it"):
-        audio.extract(folder, out, labels)
     out.write_bytes(b"half a file")
-    with pytest.raises(FileExistsError, match="damaged"):
+    with pytest.raises(FileExistsError, match="is damaged"):
         audio.extract(folder, out, labels)
 
 
