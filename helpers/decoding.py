@@ -64,7 +64,7 @@ def _read(path, limit):
     common = math.gcd(rate, SR)
     periods = max(0, (first - MARGIN) // (SR // common))
     part = mono[periods * (rate // common) : math.ceil((first + limit + MARGIN) * rate / SR)]
-    samples = soxr.resample(part, rate, SR, "HQ")[first - periods * (SR // common) :][:limit]
+    samples = (part if rate == SR else soxr.resample(part, rate, SR, "HQ"))[first - periods * (SR // common) :][:limit]
     if not len(samples):
         raise ValueError(f"{path} holds no samples; copy or download it again, or leave it out.")
     if not np.abs(samples).max() < LOUDEST:  # true for NaN too
@@ -80,19 +80,20 @@ def _decode(path):
         start = {"OGG": OGG, "MP3": MP3}.get(soundfile.info(os.fsencode(path)).format)  # a name need not be UTF-8
     except (soundfile.SoundFileError, TypeError) as error:  # TypeError: named .raw
         return _convert(path, error)
-    content = path.read_bytes()
+    content = path.read_bytes() if start else b""
     begins = {match.start() for match in start.finditer(content)} if start else set()
     begins.add(_first_frame(content) if start is MP3 else 0)
     parts, cut, rate = [], 0, None
     for begin, end in pairwise([*sorted(begins), len(content)]):
-        piece = content[begin:end]
-        delay = MP3_DELAY if start is MP3 and not LAME.match(piece) else 0
-        stream = _Endless(piece) if delay else io.BytesIO(piece)
+        delay = MP3_DELAY if start is MP3 and not LAME.match(content, begin) else 0
+        stream = (_Endless if delay else io.BytesIO)(content[begin:end]) if start else os.fsencode(path)
         with suppress(soundfile.SoundFileError), soundfile.SoundFile(stream) as file:  # it may hold nothing but tags
-            rate = rate or file.samplerate
-            parts.append(soxr.resample(_mono(file, path)[delay:], file.samplerate, rate))  # as it is at the same rate
+            mono, rate = _mono(file, path)[delay:], rate or file.samplerate
+            parts.append(mono if file.samplerate == rate else soxr.resample(mono, file.samplerate, rate))
             cut += delay
-    return (np.concatenate(parts), rate, cut) if parts else _convert(path, "no stream can be decoded")
+    if not parts:
+        return _convert(path, "no stream can be decoded")
+    return parts[0] if len(parts) == 1 else np.concatenate(parts), rate, cut
 
 
 class _Endless(io.BytesIO):
@@ -130,10 +131,8 @@ def _convert(path, problem):
     try:
         done = subprocess.run([*command, "-f", "f32le", "-"], capture_output=True, check=True)
     except (FileNotFoundError, subprocess.CalledProcessError) as error:
-        reason = (
-            getattr(error, "stderr", b"not found; if the file plays, install ffmpeg").decode(errors="replace").strip()
-        )
+        reason = getattr(error, "stderr", b"not found; if the file plays, install ffmpeg").decode(errors="replace")
         problem = getattr(problem, "error_string", problem)
-        text = f"{path} is no audio that libsndfile reads ({problem}); ffmpeg: {reason[-200:]}; else leave it out."
-        raise ValueError(text) from None
+        reason = f"{problem}); ffmpeg: {' '.join(reason.split())[-200:]}"
+        raise ValueError(f"{path} is no audio that libsndfile reads ({reason}; else leave it out.") from None
     return np.frombuffer(done.stdout, "<f4"), SR, 0
