@@ -6,12 +6,14 @@ Everything works on mono samples at 12 kHz, on the scale on which full amplitude
 import json
 import shutil
 import tempfile
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from unicodedata import normalize
 
 import h5py
 import joblib
+import numba
 import numpy as np
 import pandas as pd
 import scipy.fft
@@ -21,6 +23,12 @@ from tqdm import tqdm
 from helpers import paths
 from helpers.decoding import NUM_SAMPLES, SR, as_on_disk, load, load_clip  # noqa: F401
 from helpers.reading import READ_ERRORS, find_files
+
+try:
+    import librosa.onset
+except RuntimeError:  # numba may not write its cache beside librosa
+    numba.config.CACHE_DIR = tempfile.mkdtemp(prefix="numba-")
+    import librosa.onset
 
 N_FFT, HOP_LENGTH, N_MELS = 512, 256, 96
 AMIN, TOP_DB = 1e-10, 80.0
@@ -34,23 +42,20 @@ FRONT_END = SR, NUM_SAMPLES, N_FFT, HOP_LENGTH, N_MELS, AMIN, TOP_DB
 def log_mel(samples: np.ndarray, squared_twice: bool = False) -> np.ndarray:
     """Return the log-mel-spectrogram in dB: float32 (96, frames), 1366 frames for a clip. Choi et al. 2017, section 3.
 
-    Frames of 512 samples every 256, the first centred on sample 0, zeros beyond the ends; periodic Hann window; 96
-    triangular filters of equal area (Slaney) from 0 to 6 kHz on the power; 10 log10(max(mel, 1e-10)), and nothing
-    below the maximum - 80. As librosa's `melspectrogram` and `power_to_db`. `squared_twice`: square the mel power
-    first, as the released extractor did by mistake; the published spectrograms and the 2016 weights need this.
+    As librosa's `melspectrogram` and `power_to_db`: frames of 512 samples every 256, the first centred on sample 0,
+    zeros beyond the ends; 96 triangular filters of equal area (Slaney) from 0 to 6 kHz on the power; 10 log10(max(mel,
+    1e-10)), and nothing below the maximum - 80. `squared_twice`: square the mel power first, as the released extractor
+    did by mistake; the published spectrograms and the 2016 weights need this.
     Raises ValueError if `samples` is not 1-D, is empty or is not finite.
     """
-    samples = _checked(samples)
-    frames = np.lib.stride_tricks.sliding_window_view(np.pad(samples, N_FFT // 2), N_FFT)[::HOP_LENGTH]
+    frames = np.lib.stride_tricks.sliding_window_view(np.pad(_checked(samples), N_FFT // 2), N_FFT)[::HOP_LENGTH]
     window, filters = _window_and_filters()
     mel = np.empty((N_MELS, len(frames)), np.float32)
     for start in range(0, len(frames), BLOCK):
         # In float64: float32 rounding would show 70 dB below a loud tone.
         spectrum = scipy.fft.rfft(frames[start : start + BLOCK] * window)
-        power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
-        mel[:, start : start + BLOCK] = filters @ power.T
-    decibel = 10 * np.log10(np.maximum(mel**2 if squared_twice else mel, np.float32(AMIN)))
-    return np.maximum(decibel, decibel.max() - np.float32(TOP_DB))
+        mel[:, start : start + BLOCK] = filters @ (spectrum.real**2 + spectrum.imag**2).astype(np.float32).T
+    return librosa.power_to_db(mel**2 if squared_twice else mel, amin=AMIN, top_db=TOP_DB)
 
 
 def chroma(samples: np.ndarray) -> np.ndarray:
@@ -58,9 +63,7 @@ def chroma(samples: np.ndarray) -> np.ndarray:
 
     Each frame is divided by its maximum; silent ones are 0. The tuning is estimated. Raises ValueError as `log_mel`.
     """
-    energy = _chroma_energy(_checked(samples))
-    peak = energy.max(axis=0)
-    return np.where(peak > AMIN, energy / np.maximum(peak, AMIN), 0).astype(np.float32)
+    return librosa.util.normalize(_chroma_energy(samples), threshold=AMIN)
 
 
 def segments_pitches(samples: np.ndarray) -> np.ndarray:
@@ -69,14 +72,10 @@ def segments_pitches(samples: np.ndarray) -> np.ndarray:
     A segment lasts from one onset to the next, some 2 to 5 a second; its row is the mean chroma energy divided by its
     maximum, and 1 throughout in silence. The Echo Nest's own algorithm is not public. Raises ValueError as `log_mel`.
     """
-    samples, onset = _checked(samples), _librosa().onset
-    novelty = onset.onset_strength(S=log_mel(samples), sr=SR, hop_length=HOP_LENGTH)
-    onsets = onset.onset_detect(onset_envelope=novelty, sr=SR, hop_length=HOP_LENGTH, **ONSETS)
-    energy = _chroma_energy(samples)
-    starts = np.unique([0, *onsets])
-    rows = np.add.reduceat(energy, starts, axis=1).T / np.diff([*starts, energy.shape[1]])[:, None]
-    rows[rows.max(axis=1) <= AMIN] = 1
-    return (rows / rows.max(axis=1, keepdims=True)).astype(np.float32)
+    novelty = librosa.onset.onset_strength(S=log_mel(samples), sr=SR, hop_length=HOP_LENGTH)
+    onsets = librosa.onset.onset_detect(onset_envelope=novelty, sr=SR, hop_length=HOP_LENGTH, **ONSETS)
+    rows = librosa.util.sync(_chroma_energy(samples), [0, *onsets]).T
+    return librosa.util.normalize(rows, axis=1, threshold=AMIN, fill=True)
 
 
 def extract(
@@ -91,29 +90,32 @@ def extract(
 
     `out` gets `mel`, `dtype` (clips, 96, 1366); `ids`, the paths relative to `folder`, sorted; `broken` as JSON.
     `labels` (0 or 1, a column a tag, by such paths) chooses the files; `out` then has `labels`, uint8, and `tags`, too.
-    `num_workers`: threads; None takes all cores. After a kill, the same call goes on: finished clips wait in the
-    folder `<out>.partial`. A finished `out` of the same files, labels and settings is kept.
-    Raises FileNotFoundError if `folder` is no folder, ValueError if no file can be read or `labels` is not as said,
-    FileExistsError if `out` holds anything else.
+    `num_workers`: threads; None takes all cores. A killed call goes on from `<out>.partial`; a finished `out` is kept.
+    Raises FileNotFoundError without `folder`, ValueError if no file can be read or `labels` is not as said,
+    FileExistsError if `out` is damaged or holds anything else.
     """
     folder, out, partial = Path(folder).resolve(), Path(out), Path(f"{out}.partial")
-    ids = _find_audio(folder) if labels is None else _checked_ids(labels)
-    files = [as_on_disk(folder / i) for i in ids]
-    settings = bool(squared_twice), np.dtype(dtype).name
-    keys = [joblib.hash((FRONT_END, settings, _identity(file))) for file in files]
-    clips = pd.DataFrame({"file": files, "kept": [partial / f"{key}.npy" for key in keys]}, ids)
-    table = pd.DataFrame(index=ids) if labels is None else labels.loc[ids].astype(np.uint8)
-    inputs = joblib.hash((ids, keys, list(map(str, table)), table.to_numpy()))
-    try:
-        if not out.exists():
-            broken = _compute_missing(clips, *settings, num_workers)
-            _pack(clips.drop(list(broken)), table, broken, inputs, out)
-    except FileNotFoundError:
-        if not out.exists():  # else another process did the same, was faster, and has removed what it had kept
-            raise
-    broken = _finished(out, inputs)
-    shutil.rmtree(partial, ignore_errors=True)
-    return pd.DataFrame([(str(folder / i), reason) for i, reason in broken.items()], columns=["path", "reason"])
+    if labels is None:
+        found = [path for path in find_files(folder, "") if path.suffix.lower() in SUFFIXES]
+        labels = pd.DataFrame(index=[path.relative_to(folder).as_posix() for path in found])
+    labels, settings = _checked_labels(labels), (bool(squared_twice), np.dtype(dtype).name)
+    files = [as_on_disk(folder / name) for name in labels.index]
+    stats = [file.stat() if file.is_file() else None for file in files]
+    states = [(str(file), stat and (stat.st_size, stat.st_mtime_ns)) for file, stat in zip(files, stats, strict=True)]
+    keys = [joblib.hash((FRONT_END, settings, state)) for state in states]
+    inputs = joblib.hash((list(labels.index), keys, list(map(str, labels)), labels.to_numpy()))
+    if not out.exists():
+        kept = [partial / f"{key}.npy" for key in keys]
+        # Threads do: decoding, resampling and FFT all release Python's lock. And they start at once.
+        parallel = joblib.Parallel(num_workers or -1, backend="threading", return_as="generator")
+        reasons = parallel(joblib.delayed(_keep)(*clip, *settings) for clip in zip(files, kept, strict=True))
+        _pack(labels, kept, list(tqdm(reasons, "clips", len(files), unit="clip")), inputs, out)
+    with suppress(*READ_ERRORS), h5py.File(out) as file:
+        if file.attrs["inputs"] == inputs:
+            broken = json.loads(file["broken"][()])
+            shutil.rmtree(partial, ignore_errors=True)
+            return pd.DataFrame([(str(folder / i), why) for i, why in broken.items()], columns=["path", "reason"])
+    raise FileExistsError(f"{out} is damaged or holds other clips, labels or settings; remove it to extract again.")
 
 
 def _checked(samples):
@@ -124,64 +126,29 @@ def _checked(samples):
 
 
 @lru_cache
-def _librosa():
-    """Import librosa, late: it takes a second. Where numba may not write its cache, give it a temporary folder."""
-    try:
-        import librosa.onset
-    except RuntimeError:
-        import numba
-
-        numba.config.CACHE_DIR = tempfile.mkdtemp(prefix="numba-")
-        import librosa.onset
-    return librosa
-
-
-@lru_cache
 def _window_and_filters():
-    filters = _librosa().filters.mel(sr=SR, n_fft=N_FFT, n_mels=N_MELS)
-    return _librosa().filters.get_window("hann", N_FFT), scipy.sparse.csr_array(filters)  # 2 % are not zero
+    filters = librosa.filters.mel(sr=SR, n_fft=N_FFT, n_mels=N_MELS)
+    return librosa.filters.get_window("hann", N_FFT), scipy.sparse.csr_array(filters)  # 2 % are not zero
 
 
 def _chroma_energy(samples):
-    padded = np.pad(samples, (0, max(0, CHROMA_N_FFT - len(samples))))  # librosa warns of anything shorter
-    spectrum = _librosa().stft(padded, n_fft=CHROMA_N_FFT, hop_length=HOP_LENGTH)
-    power = np.abs(spectrum[:, : 1 + len(samples) // HOP_LENGTH]) ** 2
-    if power.max() <= AMIN:
-        return np.zeros((12, power.shape[1]), np.float32)  # there is no tuning to estimate
-    return _librosa().feature.chroma_stft(S=power, sr=SR, n_fft=CHROMA_N_FFT, norm=None)
+    power = np.abs(librosa.stft(_checked(samples), n_fft=CHROMA_N_FFT, hop_length=HOP_LENGTH)) ** 2
+    return librosa.feature.chroma_stft(S=power, sr=SR, n_fft=CHROMA_N_FFT, norm=None)
 
 
-def _find_audio(folder):
-    found = [path for path in find_files(folder, "") if path.suffix.lower() in SUFFIXES]
-    return sorted(path.relative_to(folder).as_posix() for path in found)
-
-
-def _checked_ids(labels):
+def _checked_labels(labels):
     names = pd.Index([normalize("NFC", name) for name in labels.index])
     if not names.is_unique:
         raise ValueError(f"labels has several rows for {names[names.duplicated()][0]}; keep one.")
     if len(wrong := labels.columns[~labels.isin([0, 1]).all().to_numpy()]):
         raise ValueError(f"labels has values other than 0 and 1 for {wrong[0]!r}; say which count as 1.")
-    return sorted(labels.index)
-
-
-def _identity(file):
-    found = file.stat() if file.is_file() else None
-    return str(file), found and (found.st_size, found.st_mtime_ns)
-
-
-def _compute_missing(clips, squared_twice, dtype, num_workers):
-    """Keep the spectrogram of each clip that has none yet; return {id: reason} of those that fail."""
-    _window_and_filters()  # here, so that what is wrong with librosa is not taken for a broken recording
-    missing = clips[[not kept.exists() for kept in clips["kept"]]]
-    # Threads do: decoding, resampling and FFT all release Python's lock. And they start at once.
-    parallel = joblib.Parallel(num_workers or -1, backend="threading", return_as="generator")
-    jobs = (joblib.delayed(_keep)(clip.file, clip.kept, squared_twice, dtype) for clip in missing.itertuples())
-    reasons = tqdm(parallel(jobs), "clips", len(missing), unit="clip")
-    return {i: reason for i, reason in zip(missing.index, reasons, strict=True) if reason}
+    return labels.astype(np.uint8).sort_index()
 
 
 def _keep(file, kept, squared_twice, dtype):
+    """Write the spectrogram of `file` to `kept` if it is not there; return why that cannot be read, or None."""
+    if kept.exists():
+        return None
     try:
         mel = log_mel(load_clip(file), squared_twice)
     except READ_ERRORS as error:
@@ -190,26 +157,16 @@ def _keep(file, kept, squared_twice, dtype):
         np.save(temporary, mel.astype(dtype))
 
 
-def _pack(clips, table, broken, inputs, out):
-    if clips.empty:
-        reasons = list(broken.items())[:3] or "none found"
-        raise ValueError(f"no recording could be read: {reasons}; nothing was written to {out}.")
+def _pack(labels, kept, reasons, inputs, out):
+    broken = {name: reason for name, reason in zip(labels.index, reasons, strict=True) if reason}
+    good = [path for path, reason in zip(kept, reasons, strict=True) if not reason]
+    if not good:
+        raise ValueError(f"no recording could be read: {list(broken.items())[:3]}; nothing was written to {out}.")
+    labels, one = labels.drop(index=list(broken)), np.load(good[0])
     with paths.atomic(out) as temporary, h5py.File(temporary, "w") as file:
-        for row, mel in enumerate(map(np.load, clips["kept"])):
-            if row == 0:
-                file.create_dataset("mel", (len(clips), *mel.shape), mel.dtype, chunks=(1, *mel.shape))
-            file["mel"][row] = mel
-        file["ids"], file["broken"], file.attrs["inputs"] = list(clips.index), json.dumps(broken), inputs
-        if len(table.columns):
-            file["labels"], file["tags"] = table.loc[clips.index].to_numpy(), list(map(str, table))
-
-
-def _finished(out, inputs):
-    """Return {id: reason} of the broken recordings, if `out` was made of just these inputs."""
-    try:
-        with h5py.File(out) as file:
-            if file.attrs["inputs"] == inputs:
-                return json.loads(file["broken"][()])
-    except READ_ERRORS as error:
-        raise FileExistsError(f"{out} is there, but damaged ({error}); remove it to extract again.") from None
-    raise FileExistsError(f"{out} holds other clips, labels or settings; remove it to extract again.")
+        mel = file.create_dataset("mel", (len(good), *one.shape), one.dtype, chunks=(1, *one.shape))
+        for row, path in enumerate(good):
+            mel[row] = np.load(path)
+        file["ids"], file["broken"], file.attrs["inputs"] = list(labels.index), json.dumps(broken), inputs
+        if len(labels.columns):
+            file["labels"], file["tags"] = labels.to_numpy(), list(map(str, labels))

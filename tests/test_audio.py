@@ -4,10 +4,8 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 import unicodedata
 from pathlib import Path
 
@@ -21,7 +19,6 @@ import soundfile
 from helpers import audio
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PITCH_CLASSES = dict(C=0, E=4, G=7, A=9)
 
 
 def tones(*frequencies, seconds=30, rate=12_000):
@@ -45,19 +42,11 @@ def noise(seconds, rate, channels=None, seed=0):
     return np.random.default_rng(seed).normal(0, 0.1, size).astype(np.float32)
 
 
-# --- Decoding ------------------------------------------------------------------------------------------------
-
-
 def test_the_centre_of_long_recordings_and_zeros_after_short_ones(write):
     samples = noise(40, 12_000)
-    clip = audio.load_clip(write(samples))
-    assert clip.dtype == np.float32 and clip.shape == (349_440,)  # 29.12 s, Choi et al. 2017, section 3
-    start = (len(samples) - 349_440) // 2
-    np.testing.assert_array_equal(clip, samples[start : start + 349_440])
-    one_second = audio.load_clip(write(samples[:12_000]))
-    np.testing.assert_array_equal(one_second[:12_000], samples[:12_000])
-    assert one_second.shape == (349_440,) and not one_second[12_000:].any()
-    np.testing.assert_array_equal(audio.load(write(samples)), samples)
+    start = (len(samples) - 349_440) // 2  # 29.12 s, Choi et al. 2017, section 3
+    np.testing.assert_array_equal(audio.load_clip(write(samples)), samples[start : start + 349_440])
+    np.testing.assert_array_equal(audio.load_clip(write(samples[:9])), np.pad(samples[:9], (0, 349_431)))
 
 
 @pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 44_101])
@@ -69,9 +58,11 @@ def test_any_rate_and_channels_give_what_librosa_gives(write, rate):
     np.testing.assert_allclose(audio.load(path), whole, atol=2e-6)
 
 
-@pytest.mark.parametrize("name", ["a.flac", "a.ogg", "a.aiff", "misnamed.mp3"])
+@pytest.mark.parametrize(
+    "name", ["a.flac", "a.ogg", "a.aiff" if sys.platform == "darwin" else "not utf-8 \udce9.aiff", "misnamed.mp3"]
+)
 def test_formats_by_content(write, tmp_path, name):
-    path = write(tones(440, seconds=5), name=name.replace("mp3", "flac"))
+    path = write(tones(440, seconds=5), name="a" + Path(name.replace("mp3", "flac")).suffix)
     clip = audio.load_clip(path.rename(tmp_path / name))
     assert np.abs(clip[5_000:50_000] - tones(440)[5_000:50_000]).max() < 0.02
 
@@ -134,16 +125,8 @@ def test_joined_streams_are_read_to_the_end(write, options):
     one, two = (write(tones(f, seconds=4, rate=24_000), 24_000, f"{f}.x", **options) for f in (440, 880))
     expected = np.concatenate([audio.load(one), audio.load(two)])
     one.write_bytes(one.read_bytes() + two.read_bytes())
-    np.testing.assert_array_equal(audio.load(one), expected)
-    assert len(expected) == 96_000
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
-def test_samples_that_are_not_finite(write, bad):
-    samples = noise(2, 44_100)
-    samples[5_000] = bad
-    with pytest.raises(ValueError, match=r"clip\.wav has NaN or infinite samples"):
-        audio.load_clip(write(samples, 44_100))
+    apart = np.flatnonzero(np.abs(audio.load(one) - expected) > 1e-6)  # the resampler goes on across the joint
+    assert len(expected) == 96_000 and (np.abs(apart - 48_000) < 700).all()
 
 
 def test_files_that_are_no_audio_are_named(tmp_path, write, monkeypatch):
@@ -156,49 +139,39 @@ def test_files_that_are_no_audio_are_named(tmp_path, write, monkeypatch):
         audio.load_clip(tmp_path / "text.wav")
     with pytest.raises(ValueError, match=r"none\.wav holds no samples"):
         audio.load_clip(write(np.zeros(0), name="none.wav"))
-    with pytest.raises(ValueError, match=r"long\.wav lasts over 6 hours"):
-        audio.load_clip(write(np.zeros(30_000), 1, "long.wav"))
     with pytest.raises(FileNotFoundError, match="nowhere"):
         audio.load_clip(tmp_path / "nowhere.wav")
+    for bad in (np.nan, np.inf, 1e30):
+        with pytest.raises(ValueError, match=r"clip\.wav has NaN or infinite samples"):
+            audio.load_clip(write(np.append(noise(2, 44_100), bad), 44_100))
 
 
 def test_ffmpeg_reads_the_rest(tmp_path, monkeypatch):
     """A stand-in for ffmpeg: it checks the arguments and gives samples that are known."""
-    samples, ffmpeg = noise(2, 12_000), tmp_path / "bin" / "ffmpeg"
-    ffmpeg.parent.mkdir()
-    (tmp_path / "samples").write_bytes(samples.astype("<f4").tobytes())
+    samples, ffmpeg = noise(2, 12_000), tmp_path / "ffmpeg"
+    samples.tofile(tmp_path / "good.m4a.f32")
     ffmpeg.write_text(
-        f"#!{sys.executable}\nimport sys\n"
-        "if 'good' not in sys.argv[sys.argv.index('-i') + 1]: sys.exit('Invalid data found')\n"
+        f"#!{sys.executable}\nimport sys\nfrom pathlib import Path\n"
         "assert sys.argv[-7:] == '-ac 1 -ar 12000 -f f32le -'.split()\n"
-        f"sys.stdout.buffer.write(open({str(tmp_path / 'samples')!r}, 'rb').read())\n"
+        "sys.stdout.buffer.write(Path(sys.argv[sys.argv.index('-i') + 1][5:] + '.f32').read_bytes())\n"
     )
     ffmpeg.chmod(0o755)
-    monkeypatch.setenv("PATH", str(ffmpeg.parent))
+    monkeypatch.setenv("PATH", str(tmp_path))
     for name in ("good.m4a", "bad.m4a"):
         (tmp_path / name).write_bytes(b"not for libsndfile")
     np.testing.assert_array_equal(audio.load(tmp_path / "good.m4a"), samples)
-    with pytest.raises(ValueError, match=r"bad\.m4a is no audio .*Invalid data found"):
+    with pytest.raises(ValueError, match=r"bad\.m4a is no audio .*ffmpeg: .*No such file"):
         audio.load_clip(tmp_path / "bad.m4a")
 
 
-# --- log_mel -------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("squared_twice", [False, True])
-@pytest.mark.parametrize(
-    "samples",
-    [tones(440), tones(60, 1000, 5900), noise(29.12, 12_000), np.eye(1, 349_440, 7, np.float32)[0]],
-    ids=["tone", "tones", "noise", "click"],
-)
+@pytest.mark.parametrize("samples", [tones(60, 1000, 5900), noise(29.12, 12_000), np.eye(1, 349_440, 7)[0]])
 def test_log_mel_is_librosas(samples, squared_twice):
-    ours = audio.log_mel(samples, squared_twice)
+    samples = samples.astype(np.float32)
     mel = librosa.feature.melspectrogram(y=samples, sr=12_000, n_fft=512, hop_length=256, n_mels=96)
-    usual = librosa.power_to_db(mel**2 if squared_twice else mel)
-    assert ours.dtype == np.float32 and ours.shape == usual.shape == (96, 1 + len(samples) // 256)
-    above = usual > usual.min()
-    assert above.any() and np.abs(ours - usual)[above].max() < 1e-3
-    assert ours.min() == pytest.approx(usual.min(), abs=1e-3)
+    usual, ours = librosa.power_to_db(mel**2 if squared_twice else mel), audio.log_mel(samples, squared_twice)
+    assert ours.dtype == np.float32 and ours.shape == (96, 1 + len(samples) // 256)
+    np.testing.assert_allclose(ours, usual, atol=1e-3)
 
 
 def test_clips_have_1366_frames_silence_is_minus_100_db_and_bad_samples_are_refused():
@@ -222,25 +195,16 @@ def test_published_spectrograms_come_from_the_published_mp3s(real_data, name):
     assert np.abs(audio.log_mel(clip) - published).mean() > 5
 
 
-# --- Chroma --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("frequency, name", [(440, "A"), (880, "A"), (261.63, "C"), (329.63, "E")])
-def test_chroma_of_a_tone(frequency, name):
-    frames = audio.chroma(tones(frequency, seconds=3))
-    assert frames.shape == (12, 1 + 36_000 // 256) and frames.dtype == np.float32
-    assert (frames.argmax(axis=0) == PITCH_CLASSES[name]).all()
-    assert frames.min() >= 0 and (frames.max(axis=0) == 1).all()
-    rows = audio.segments_pitches(tones(frequency, seconds=3))
-    assert (rows.argmax(axis=1) == PITCH_CLASSES[name]).all() and (np.sort(rows)[:, -2] < 0.6).all()
-
-
-def test_a_segment_for_each_note():
+def test_notes_have_their_pitch_class_and_a_segment_each():
     notes = [220 * 2 ** (step / 12) for step in (3, 5, 7, 8, 10, 12, 14, 15)]  # C major from C4
     fade = np.exp(-4 * np.arange(6_000) / 12_000)
-    rows = audio.segments_pitches(np.concatenate([tones(note, seconds=0.5) * fade for note in notes]))
+    samples = np.concatenate([tones(note, seconds=0.5) * fade for note in notes])
+    rows, frames = audio.segments_pitches(samples), audio.chroma(samples)
     assert len(rows) in (8, 9)
     assert list(rows[-8:].argmax(axis=1)) == [0, 2, 4, 5, 7, 9, 11, 0]
+    assert list(frames[:, 12::23].argmax(axis=0))[:5] == [0, 2, 4, 5, 7]
+    assert frames.shape == (12, 1 + 48_000 // 256) and frames.dtype == np.float32 and rows.dtype == np.float32
+    assert frames.min() >= 0 and (frames.max(axis=0) == 1).all() and (rows.max(axis=1) == 1).all()
 
 
 def test_silent_frames_are_0_and_silent_segments_1():
@@ -248,14 +212,6 @@ def test_silent_frames_are_0_and_silent_segments_1():
     assert not audio.chroma(silence).any()
     np.testing.assert_array_equal(audio.segments_pitches(silence), np.ones((1, 12)))
     assert not audio.chroma(np.concatenate([tones(440, seconds=2), silence]))[:, -40:].any()
-
-
-@pytest.mark.filterwarnings("ignore:Trying to estimate tuning")
-@pytest.mark.parametrize("num_samples", [1, 2_000])
-def test_short_recordings_have_segments(num_samples):
-    rows = audio.segments_pitches(noise(1, 12_000)[:num_samples])
-    assert rows.shape[1] == 12 and (rows.max(axis=1) == 1).all()
-    assert audio.chroma(noise(1, 12_000)[:num_samples]).shape == (12, 1 + num_samples // 256)
 
 
 def test_real_music_has_as_many_segments_as_in_the_msd(real_data):
@@ -271,16 +227,13 @@ def test_real_music_has_as_many_segments_as_in_the_msd(real_data):
 def test_a_cache_that_cannot_be_written_breaks_no_recording(tmp_path):
     """As where another user has installed the packages: numba finds no folder for its cache."""
     code = (
-        "from helpers import audio; from numba.core.caching import CacheImpl as cache; import numpy as np\n"
+        "from numba.core.caching import CacheImpl as cache; import numpy as np\n"
         "cache._locator_classes = [each for each in cache._locator_classes if 'UserProvided' in each.__name__]\n"
-        "print(audio.segments_pitches(np.zeros(12_000)).shape)\n"
+        "from helpers import audio; print(audio.segments_pitches(np.zeros(12_000)).shape)\n"
     )
     environment = os.environ | {"TMPDIR": str(tmp_path), "NUMBA_CACHE_DIR": ""}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, env=environment)
     assert done.stdout == "(1, 12)\n", done.stderr
-
-
-# --- extract -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -328,12 +281,9 @@ def test_labels_choose_the_clips(folder, tmp_path):
         assert "missing.wav" in json.loads(file["broken"][()])
     with pytest.raises(ValueError, match=r"several rows for ü b/1\.WAV"):
         audio.extract(folder, tmp_path / "twice.h5", pd.concat([labels, labels.iloc[2:]]))
-
-
-@pytest.mark.parametrize("bad", [0.9, np.nan, 256, 300, -1, "1"])
-def test_labels_that_are_not_0_or_1_are_refused(folder, tmp_path, bad):
-    with pytest.raises(ValueError, match="other than 0 and 1 for 'rock'"):
-        audio.extract(folder, tmp_path / "mel.h5", pd.DataFrame({"rock": [1, bad]}, GOOD[:2]))
+    for bad in (0.9, np.nan, 256, 300, -1, "1"):
+        with pytest.raises(ValueError, match="other than 0 and 1 for 'rock'"):
+            audio.extract(folder, tmp_path / "bad.h5", pd.DataFrame({"rock": [1, bad]}, GOOD[:2]))
 
 
 def test_names_in_another_unicode_form_are_found(folder, tmp_path):
@@ -345,17 +295,13 @@ def test_names_in_another_unicode_form_are_found(folder, tmp_path):
 
 def test_a_finished_file_is_used_for_the_same_inputs_only(folder, tmp_path):
     out, labels = tmp_path / "mel.h5", pd.DataFrame({"rock": [1, 0]}, GOOD[:2])
-    first = audio.extract(folder, out, labels)
-    before = out.stat().st_mtime_ns
+    first, before = audio.extract(folder, out, labels), out.stat().st_mtime_ns
     assert audio.extract(folder, out, labels).equals(first) and out.stat().st_mtime_ns == before
     for change in [dict(labels=1 - labels), dict(dtype="float32"), dict(squared_twice=True), dict(labels=None)]:
         with pytest.raises(FileExistsError, match="other clips, labels or settings"):
             audio.extract(**dict(folder=folder, out=out, labels=labels) | change)
-    os.utime(folder / GOOD[0])
-    with pytest.raises(FileExistsError, match="remove it"):
-        audio.extract(folder, out, labels)
     out.write_bytes(b"half a file")
-    with pytest.raises(FileExistsError, match="damaged"):
+    with pytest.raises(FileExistsError, match="is damaged"):
         audio.extract(folder, out, labels)
 
 
@@ -382,37 +328,3 @@ def test_folders_without_recordings(folder, tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         audio.extract(tmp_path / "nowhere", tmp_path / "mel.h5")
     assert not (tmp_path / "mel.h5").exists()
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-def test_a_killed_run_goes_on_where_it_was(tmp_path, monkeypatch):
-    root, out = tmp_path / "music", tmp_path / "mel.h5"
-    root.mkdir()
-    for number in range(30):
-        soundfile.write(root / f"{number:02}.wav", noise(1, 12_000, seed=number), 12_000)
-    audio.extract(root, tmp_path / "whole.h5")
-    script = (
-        "import time; from helpers import audio; usual = audio.load_clip\n"
-        "def slow(path): time.sleep(0.1); return usual(path)\n"
-        f"audio.load_clip = slow; audio.extract({str(root)!r}, {str(out)!r}, num_workers=2)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", script], cwd=REPOSITORY, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while len(list(tmp_path.glob("mel.h5.partial/*"))) < 8 and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL and not out.exists()
-    done = len(list(tmp_path.glob("mel.h5.partial/[!.]*")))
-    calls, usual = [], audio.load_clip
-    monkeypatch.setattr(audio, "load_clip", lambda path: calls.append(path) or usual(path))
-    assert audio.extract(root, out).empty and len(calls) == 30 - done < 30
-    for ours, expected in zip(read(out), read(tmp_path / "whole.h5"), strict=True):
-        np.testing.assert_array_equal(ours, expected)
-    assert sorted(os.listdir(tmp_path)) == ["mel.h5", "music", "whole.h5"]
-
-
-@pytest.mark.skipif(sys.platform == "darwin", reason="macOS takes UTF-8 names only")
-def test_a_name_need_not_be_utf_8(tmp_path):
-    path = os.fsencode(tmp_path) + b"/caf\xe9.wav"
-    soundfile.write(path, np.full(1200, 0.5), 12_000)
-    assert audio.load(Path(os.fsdecode(path))).max() == pytest.approx(0.5, abs=1e-3)
