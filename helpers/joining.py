@@ -58,8 +58,8 @@ def join(tracks, tags, vocabulary, segments, match="exact", mismatches=()) -> tu
     known = tracks[~tracks["track_id"].isin(list(mismatches))]
     tags = tags.rename(columns={"title": "lastfm_title", "artist_name": "lastfm_artist"})
     pairs = known.merge(tags, on="track_id", validate="one_to_one")
-    names = pairs[["track_id", "title", "artist_name", "lastfm_title", "lastfm_artist"]]
-    names = names.assign(kind=[_kind(*row) for _, *row in names.itertuples(index=False)])
+    columns = ["title", "artist_name", "lastfm_title", "lastfm_artist"]
+    names = pairs[["track_id", *columns]].assign(kind=[_kind(*row) for row in pairs[columns].itertuples(index=False)])
     names["kept"] = names["kind"].isin(MATCHES[match])
     carried = [{nfc(tag) for tag, _ in row} for row in pairs["tags"]]
     labels = np.array([[tag in row for row in carried] for tag in map(nfc, vocabulary)], np.uint8).T
