@@ -2,13 +2,14 @@
 
 import functools
 import os
+from types import SimpleNamespace
 
 import h5py
 import joblib
 import numpy as np
 import pytest
 
-from helpers import demo, joining, lastfm, models, msd, streaming, training
+from helpers import demo, joining, lastfm, models, msd, reading, streaming, training
 from helpers.tags import MASON_TOP50
 
 MAKE = streaming._make
@@ -159,6 +160,12 @@ def test_real_files(real_data, tmp_path):
     made, report = streaming.write(real_data / "msd_real", MASON_TOP50, SEGMENTS, tmp_path, "exact", 60, 1)
     assert_same(made, report, real_data / "msd_real")
     assert len(made) == 3 and len(report["broken"]) == 3
+
+
+def test_a_shard_whose_process_died_is_made_by_this_one(songs, tmp_path, monkeypatch):
+    died = SimpleNamespace(**vars(reading) | {"spread": lambda work, items, num_workers: (None for _ in items)})
+    monkeypatch.setattr(streaming, "reading", died)
+    assert_same(*streaming.write(songs, MASON_TOP50, SEGMENTS, tmp_path, files_per_shard=100), songs)
 
 
 def die_once(how, provenance, item, num_workers=1, *, once):
