@@ -43,43 +43,38 @@ def read_mismatches(data_folder: Path) -> set[str]:
 
 
 def join(tracks, tags, vocabulary, segments, match="exact", mismatches=()) -> tuple[pd.DataFrame, dict]:
-    """Join `msd.read_tracks` with `lastfm.read_tags`; return (songs, report). Mason 2020, "Joining and filtering".
+    """Join `msd.read_tracks` with `lastfm.read_tags`; return (songs, report). Raises ValueError for bad arguments.
 
     `match`: what must agree beside the track_id: "exact" (title and artist, letter by letter), "normalized" (the same
     but for case, diacritics and punctuation) or "track_id" (nothing). `mismatches`: track ids to leave out.
     `songs`: the tracks with a tag of `vocabulary` (whatever its count) and at least `segments` segments, with
     `segments_pitches` cut to float32 (segments, 12), and `labels`, uint8 (num_tags,). `songs.attrs` says how.
-    `report["steps"]`: `step`, `kept`, `dropped`, `why`. `report["mismatches"]`: the songs whose names differ, both
-    names, the `kind` of difference, and whether they were `kept`. Raises ValueError for arguments it cannot use.
+    `report["steps"]`: `step`, `kept`, `dropped`, `why`. `report["mismatches"]`: the songs whose names differ.
     """
     if isinstance(vocabulary, str) or not len(vocabulary) or len(set(map(nfc, vocabulary))) < len(vocabulary):
         raise ValueError("The vocabulary must be a list of at least one tag, without repeats.")
     if match not in MATCHES or segments < 12:
         raise ValueError(f"match is {match!r} and segments is {segments}; use one of {list(MATCHES)} and at least 12.")
-    for name, ids in {"tracks": tracks["track_id"], "tags": tags["track_id"]}.items():
-        if not ids.is_unique:
-            raise ValueError(f"{name} holds the track_id {ids[ids.duplicated()].iloc[0]} twice; keep one row a song.")
     known = tracks[~tracks["track_id"].isin(list(mismatches))]
-    pairs = known.merge(tags.rename(columns={"title": "lastfm_title", "artist_name": "lastfm_artist"}), on="track_id")
-    names = pairs[["track_id", "title", "artist_name", "lastfm_title", "lastfm_artist"]]
-    names = names.assign(kind=[_kind(*row) for _, *row in names.itertuples(index=False)])
+    tags = tags.rename(columns={"title": "lastfm_title", "artist_name": "lastfm_artist"})
+    pairs = known.merge(tags, on="track_id", validate="one_to_one")
+    columns = ["title", "artist_name", "lastfm_title", "lastfm_artist"]
+    names = pairs[["track_id", *columns]].assign(kind=[_kind(*row) for row in pairs[columns].itertuples(index=False)])
     names["kept"] = names["kind"].isin(MATCHES[match])
     carried = [{nfc(tag) for tag, _ in row} for row in pairs["tags"]]
     labels = np.array([[tag in row for row in carried] for tag in map(nfc, vocabulary)], np.uint8).T
     songs = pairs[tracks.columns].assign(labels=list(np.ascontiguousarray(labels)))
+    named = names["kept"].to_numpy(bool)
+    tagged = named & labels.any(axis=1)
+    keep = tagged & (songs["num_segments"] >= segments).to_numpy(bool)
     steps = [
         ("read", len(tracks), "MSD files that could be read"),
         ("not a known mismatch", len(known), "the MSD lists the song as matched to the wrong track"),
         ("in last.fm", len(songs), "no last.fm file has the track_id"),
+        ("names match", int(named.sum()), f"title or artist differ (match={match!r})"),
+        ("has a vocabulary tag", int(tagged.sum()), f"none of its tags is among the {len(vocabulary)}"),
+        ("long enough", int(keep.sum()), f"fewer than {segments} segments"),
     ]
-    keep = np.ones(len(songs), bool)
-    for step, mask, why in (
-        ("names match", names["kept"], f"title or artist differ (match={match!r})"),
-        ("has a vocabulary tag", labels.any(axis=1), f"none of its tags is among the {len(vocabulary)}"),
-        ("long enough", songs["num_segments"] >= segments, f"fewer than {segments} segments"),
-    ):
-        keep &= mask.astype(bool)
-        steps.append((step, int(keep.sum()), why))
     steps = pd.DataFrame(steps, columns=["step", "kept", "why"])
     steps.insert(2, "dropped", -steps["kept"].diff().fillna(0).astype(int))
     songs = songs[keep].reset_index(drop=True)
@@ -90,7 +85,6 @@ def join(tracks, tags, vocabulary, segments, match="exact", mismatches=()) -> tu
 
 
 def _kind(title, artist, lastfm_title, lastfm_artist):
-    """Return which of `KINDS` the difference is: names that agree in a stricter form agree in the later ones."""
     for kind, form in zip(KINDS, (nfc, lambda t: nfc(t).casefold(), lambda t: _letters(nfc(t)), plain), strict=False):
         same = form(title) == form(lastfm_title), form(artist) == form(lastfm_artist)
         if all(same):
@@ -110,15 +104,13 @@ def pitches(songs: pd.DataFrame) -> np.ndarray:
 
 
 def crops(arrays: Iterable[np.ndarray], segments: int, place: float | np.ndarray = 0.0) -> np.ndarray:
-    """Return `segments` segments of each song as the network's input, float32 (num_songs, rows, segments, 1).
+    """Return `segments` segments of each song, (num_segments, rows), as float32 (num_songs, rows, segments, 1).
 
-    `arrays`: one (num_segments, rows) a song, pitches or timbre or both. `place`, one number or one a song: where in
-    the song, from 0 (start) to 1 (end). Zeros follow a shorter song; `helpers.models.masked` passes over them.
+    `place`, one number or one a song: where in it, from 0 (start) to 1 (end). Zeros follow a shorter song.
     """
     arrays = list(arrays)
     images = np.zeros((len(arrays), arrays[0].shape[1] if arrays else 12, segments, 1), np.float32)
     for image, song, share in zip(images, arrays, np.broadcast_to(place, len(arrays)), strict=True):
         start = round(share * max(0, len(song) - segments))
-        cut = song[start : start + segments]
-        image[:, : len(cut), 0] = cut.T
+        image[:, : len(song), 0] = song[start : start + segments].T
     return images

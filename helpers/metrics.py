@@ -1,7 +1,6 @@
 """Held-out scores: ROC AUC and average precision by tag and on average, intervals, a constant baseline.
 
-Macro: the mean of a score a tag. Sample-wise: the mean of a score a song. Micro: all song-tag cells in one pot. A tag
-that every song or no song carries has no score: it is NaN, never 0.5.
+A tag that every song or no song carries has no score: it is NaN, never 0.5.
 """
 
 import numpy as np
@@ -33,27 +32,15 @@ def macro(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
     A constant predictor has a macro AUC of 0.5 and an average precision of `base_rate`.
     """
     aucs, precisions = tag_scores(labels, scores)
-    defined = ~np.isnan(aucs)
-    return {
-        "macro_auc": _nanmean(aucs),
-        "average_precision": _nanmean(precisions),
-        "base_rate": float(np.asarray(labels)[:, defined].mean()) if defined.any() else np.nan,
-        "num_tags": int(defined.sum()),
-    }
+    table = pd.DataFrame({"macro_auc": aucs, "average_precision": precisions})
+    table = table.assign(base_rate=pd.DataFrame(np.asarray(labels)).mean()).dropna()
+    return table.mean().to_dict() | {"num_tags": len(table)}
 
 
 def averages(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    """Return what `macro` does, and `micro_` and `samplewise_` `auc` and `average_precision`.
-
-    `num_songs` of the songs have a sample-wise score: those with some tags, but not all.
-    """
-    result = macro(labels, scores)
-    labels, scores = np.asarray(labels), np.asarray(scores)
-    micro = tag_scores(labels.reshape(-1, 1), scores.reshape(-1, 1))
-    samplewise = tag_scores(labels.T, scores.T)  # songs take the place of tags
-    for name, (aucs, precisions) in {"micro": micro, "samplewise": samplewise}.items():
-        result |= {f"{name}_auc": _nanmean(aucs), f"{name}_average_precision": _nanmean(precisions)}
-    return result | {"num_songs": int((~np.isnan(samplewise[0])).sum())}
+    """Return what `macro` does, and `micro_auc` and `micro_average_precision` of all song-tag cells in one pot."""
+    (auc,), (precision,) = tag_scores(*(np.asarray(values).reshape(-1, 1) for values in (labels, scores)))
+    return macro(labels, scores) | {"micro_auc": float(auc), "micro_average_precision": float(precision)}
 
 
 def constant(train_labels: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -68,10 +55,8 @@ def bootstrap(labels, scores, groups=None, num_resamples=1000, seed=0) -> dict[s
     resamples: two models' arrays can be subtracted. Means leave out tags that a resample holds in one class only.
     """
     aucs, precisions = bootstrap_tags(labels, scores, groups, num_resamples, seed)
-    return {
-        "macro_auc": np.array(list(map(_nanmean, aucs))),
-        "average_precision": np.array(list(map(_nanmean, precisions))),
-    }
+    found = {"macro_auc": aucs, "average_precision": precisions}
+    return {name: pd.DataFrame(values).mean(axis=1).to_numpy() for name, values in found.items()}
 
 
 def bootstrap_tags(labels, scores, groups=None, num_resamples=1000, seed=0) -> tuple[np.ndarray, np.ndarray]:
@@ -84,51 +69,40 @@ def bootstrap_tags(labels, scores, groups=None, num_resamples=1000, seed=0) -> t
     rng = np.random.default_rng(seed)
     block, parts = max(1, BLOCK_CELLS // len(labels)), []
     for start in range(0, num_resamples, block):
-        size = min(block, num_resamples - start)
-        counts = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size)
+        counts = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), min(block, num_resamples - start))
         parts.append(_weighted(curves, counts.T[group]))
-    aucs, precisions = map(np.concatenate, zip(*parts, strict=True))
-    return aucs, precisions
+    return tuple(map(np.concatenate, zip(*parts, strict=True)))
 
 
 def interval(values: np.ndarray, level: float = 0.95, estimate: float | None = None) -> tuple[float, float]:
     """Return the central `level` interval of bootstrap `values`; (NaN, NaN) if over one in twenty has no score.
 
     With `estimate`, the score of the songs themselves: Efron's bias-corrected percentiles (1981). Resamples repeat
-    songs, which raises average precision; the corrected interval has as much below its middle as the estimate has.
+    songs, which raises average precision; the correction takes that out.
     """
-    values = np.asarray(values)
-    defined = values[~np.isnan(values)]
+    defined = np.asarray(values)[~np.isnan(values)]
     if len(defined) < 0.95 * len(values):
-        return float("nan"), float("nan")
+        return np.nan, np.nan
     levels = np.array([(1 - level) / 2, (1 + level) / 2])
     if estimate is not None:
         below = np.mean(defined < estimate) + np.mean(defined == estimate) / 2
         bias = stats.norm.ppf(np.clip(below, 0.5 / len(defined), 1 - 0.5 / len(defined)))
         levels = stats.norm.cdf(2 * bias + stats.norm.ppf(levels))
-    low, high = np.quantile(defined, levels)
-    return float(low), float(high)
+    return tuple(np.quantile(defined, levels).tolist())
 
 
 def over_seeds(estimates, resamples, num_groups: int, level: float = 0.95) -> tuple[float, float, float]:
     """Return mean, low and high of a score, or of a difference, over seeds: a t interval for luck of seeds and songs.
 
     `estimates` (num_seeds,); `resamples` (num_seeds, num_resamples): the `bootstrap` of each, the same resamples of
-    `num_groups` songs or artists. Variance: that over seeds, s^2 / num_seeds, plus that of the seeds' mean over
-    resamples; degrees of freedom after Welch and Satterthwaite.
+    `num_groups` songs or artists. The variances of both kinds add up (degrees of freedom: Welch, Satterthwaite).
     """
     estimates, means = np.asarray(estimates, float), np.mean(resamples, axis=0)
     of_seeds = estimates.var(ddof=1) / len(estimates) if len(estimates) > 1 else 0.0
     of_songs = np.nanvar(means, ddof=1)
     freedom = (of_seeds + of_songs) ** 2 / (of_seeds**2 / max(1, len(estimates) - 1) + of_songs**2 / (num_groups - 1))
     reach = stats.t.ppf((1 + level) / 2, freedom) * np.sqrt(of_seeds + of_songs)
-    mean = estimates.mean()
-    return float(mean), float(mean - reach), float(mean + reach)
-
-
-def _nanmean(values: np.ndarray) -> float:
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if len(defined) else float("nan")
+    return tuple((estimates.mean() + np.array([0, -reach, reach])).tolist())
 
 
 def _curves(labels, scores) -> list[sparse.csc_array]:

@@ -52,23 +52,17 @@ TABLES = {table: chunk for table, _, chunk in SCALARS.values()}
 NO_INDEX = {"artist_terms_freq", "artist_terms_weight", "artist_mbtags_count"}  # the other arrays have a column idx_
 
 
-def read_tracks(
-    root: Path, num_workers: int | None = None, fields: tuple[str, ...] = ()
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read all MSD files below `root`; return (tracks, broken). Mason 2020, "Joining and filtering".
+def read_tracks(root: Path, num_workers: int | None = None, fields=()) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read all MSD files below `root`; return (tracks, broken). FileNotFoundError if `root` is not a folder.
 
     `tracks`: one row a song, sorted by path, with `track_id`, `title`, `artist_name` (str), `num_segments` (int),
     `segments_pitches` (float32 (num_segments, 12), the strength of each pitch class, 0 to 1), and the MSD fields
-    named in `fields`: str, int or float from the tables (`tempo` in beats per minute, `duration` in seconds), or
-    arrays as stored (`segments_start` in seconds). `broken`: `path` and `reason` of each file that was left out.
-    Raises FileNotFoundError if `root` is not a folder, ValueError if a field does not exist.
+    named in `fields` (seconds, beats per minute) as stored. `broken`: `path` and `reason` of each file left out.
     """
     return read_files(find_files(root, ".h5"), num_workers, fields)
 
 
-def read_files(
-    paths: list[Path], num_workers: int | None = None, fields: tuple[str, ...] = ()
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def read_files(paths: list[Path], num_workers: int | None = None, fields=()) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read these MSD files, otherwise as `read_tracks`."""
     if unknown := sorted(set(fields) - FIELDS.keys()):
         raise ValueError(f"MSD files have no field {unknown}; they have {sorted(FIELDS)}.")
@@ -146,7 +140,12 @@ def _template():
 
 
 def _read_one(path, wanted):
-    file, row = _open(path), dict.fromkeys(wanted)
+    try:
+        file, row = h5f.open(os.fsencode(path), h5f.ACC_RDONLY), dict.fromkeys(wanted)
+    except OSError as error:
+        if "signature" in str(error):
+            raise ValueError("not an HDF5 file" if os.path.getsize(path) else "empty file") from None
+        raise  # truncated files say so themselves
     for table, dtype in _columns(wanted):
         values = zip(dtype.names, _read(file, table, dtype, rows=1).item(), strict=True)
         row |= {name: value.decode() if isinstance(value, bytes) else value for name, value in values}
@@ -154,11 +153,6 @@ def _read_one(path, wanted):
         dataset, kind, chunk = ARRAYS[name]
         values = _read(file, dataset, np.dtype(kind), chunk[1:])
         row[name] = values if kind[0] != "S" else np.array([value.decode() for value in values.tolist()], object)
-    _check_song(row)
-    return row | {"num_segments": len(row[PITCHES]), PITCHES: row[PITCHES].astype(np.float32)}
-
-
-def _check_song(row):
     if not row["track_id"] or not len(row[PITCHES]):
         raise ValueError("the song has no segments" if row["track_id"] else "the track_id is empty")
     for name in row:
@@ -166,15 +160,7 @@ def _check_song(row):
             raise ValueError(f"{name} has {len(row[name])} segments, {PITCHES} {len(row[PITCHES])}")
     if not (row[PITCHES].min() >= 0 and row[PITCHES].max() <= 1):  # false for NaN too
         raise ValueError(f"{PITCHES} has values that are not from 0 to 1")
-
-
-def _open(path):
-    try:
-        return h5f.open(os.fsencode(path), h5f.ACC_RDONLY)
-    except OSError as error:
-        if "signature" in str(error):
-            raise ValueError("not an HDF5 file" if os.path.getsize(path) else "empty file") from None
-        raise  # truncated files say so themselves
+    return row | {"num_segments": len(row[PITCHES]), PITCHES: row[PITCHES].astype(np.float32)}
 
 
 @lru_cache

@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import joblib
@@ -32,10 +33,11 @@ def ensure(dataset: Path, vocabulary: list[str], segments: tuple[int, ...], fold
     gone: a snapshot travels alone). Raises FileNotFoundError if there are neither files nor snapshots.
     """
     found = [path_of(dataset, count, folder=folder) for count in segments]
-    files, wrong = _files(dataset), joining.read_mismatches(dataset)
-    expected = {"vocabulary": list(vocabulary), "files": files, "mismatches": joblib.hash(sorted(wrong))}
-    if all(_is_of(path, expected if files else {"vocabulary": list(vocabulary)}) for path in found):
-        return found
+    files, wrong, expected = _files(dataset), joining.read_mismatches(dataset), {"vocabulary": list(vocabulary)}
+    expected |= {"files": files, "mismatches": joblib.hash(sorted(wrong))} if files else {}
+    with suppress(FileNotFoundError, pickle.UnpicklingError):
+        if all(expected.items() <= load(path).attrs.items() for path in found):
+            return found
     if not files:
         raise FileNotFoundError(f"{dataset} holds no .h5 or .json file to make {found[0]} of.")
     tracks, tags = msd.read_tracks(dataset)[0], lastfm.read_tags(dataset)[0]
@@ -44,10 +46,7 @@ def ensure(dataset: Path, vocabulary: list[str], segments: tuple[int, ...], fold
 
 
 def save(songs: pd.DataFrame, dataset: Path, report: dict | None = None, folder: Path | None = None) -> Path:
-    """Write `songs` of `joining.join` to `path_of(dataset, ...)`, whole or not at all, and return the path.
-
-    The counts of `report` go along. Raises ValueError for a column of anything but text, numbers and arrays of them.
-    """
+    """Write `songs` and `report` of `joining.join`; ValueError for any column but text, numbers and arrays of them."""
     attrs = songs.attrs | {"files": _files(dataset) if len(songs) == songs.attrs.get("num_songs") else "some songs"}
     attrs["provenance"] = paths.provenance(dataset) | {key: attrs[key] for key in ("segments", "match")}
     attrs["provenance"] |= {"num_songs": len(songs), "steps": report["steps"].to_dict("list") if report else {}}
@@ -60,10 +59,7 @@ def save(songs: pd.DataFrame, dataset: Path, report: dict | None = None, folder:
 
 
 def load(path: Path) -> pd.DataFrame:
-    """Return the songs of a snapshot; `songs.attrs` holds `vocabulary`, `segments`, `match` and `provenance`.
-
-    Raises FileNotFoundError, or pickle.UnpicklingError for a damaged or foreign file, of which nothing is run.
-    """
+    """Return the songs of a snapshot; pickle.UnpicklingError for a damaged or foreign file, of which nothing is run."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"No snapshot at {path}; notebook 01_join_and_pickle makes it.")
     raw = Path(path).read_bytes()
@@ -87,23 +83,12 @@ def _packed(name, value):
 
 
 def _unpacked(value):
-    if not isinstance(value, tuple):
-        return value
-    dtype, shape, raw = value
-    return np.frombuffer(raw, dtype).reshape(shape).copy()
+    return np.frombuffer(value[2], value[0]).reshape(value[1]).copy() if isinstance(value, tuple) else value
 
 
 def _files(dataset):
     """Return a hash of path, size and time of each file that a snapshot is made of, or "" if there are none."""
-    suffixes = (".h5", ".json") if os.path.isdir(dataset) else ()
+    suffixes = (".h5", ".json") if Path(dataset).is_dir() else ()
     files = [path for suffix in suffixes for path in reading.find_files(dataset, suffix) if path.exists()]
     stats = [(os.path.relpath(path, dataset), path.stat()) for path in files]
     return joblib.hash([(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]) if files else ""
-
-
-def _is_of(path, expected):
-    try:
-        attrs = load(path).attrs
-    except (FileNotFoundError, pickle.UnpicklingError):
-        return False
-    return all(attrs.get(key) == value for key, value in expected.items())

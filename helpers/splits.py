@@ -1,10 +1,7 @@
 """Splits into training and held-out songs, in order, by chance or by artist, and what they leak.
 
-A split is two sorted int arrays of row numbers, (train, held_out). `_folds` return a list of them, in which each song
-is held out once. The same seed gives the same split.
+A split is two sorted int arrays of row numbers, (train, held_out); folds hold out each song once.
 """
-
-import re
 
 import numpy as np
 import pandas as pd
@@ -43,19 +40,6 @@ def artist_folds(artist_names, num_folds: int, seed: int = 0) -> list[tuple[np.n
 
 
 def leakage(songs: pd.DataFrame, train: np.ndarray, held_out: np.ndarray) -> dict[str, float]:
-    """Return the shares of held-out `songs` whose artist is in training, and whose artist and `base_title` are.
-
-    They are `shared_artist_share` and `near_duplicate_share`.
-    """
-    artists = songs["artist_name"].map(plain).to_numpy()
-    versions = artists + "\0" + songs["title"].map(base_title).to_numpy()
-    names = {"shared_artist_share": artists, "near_duplicate_share": versions}
-    return {name: float(np.isin(of[held_out].astype(str), of[train].astype(str)).mean()) for name, of in names.items()}
-
-
-def base_title(title: str) -> str:
-    """Return `title` in plain form without what is in brackets, "Part 2" and the like, and " - Live" and the like."""
-    short = re.sub(r"\([^)]*\)|\[[^]]*\]", " ", title)
-    short = re.sub(r"(?i)\b(part|pt)\b\.? *(\d+|[ivx]+|one|two|three)\b", "", short)
-    short = re.sub(r"(?i) - .*\b(live|original|instrumental|demo|edit|version|\w*mix|\w*master\w*)\b.*", "", short)
-    return plain(short) if re.search(r"\w", short) else plain(title)
+    """Return `shared_artist_share`, the share of held-out `songs` whose artist is in training."""
+    artists = songs["artist_name"].map(plain).to_numpy(str)
+    return {"shared_artist_share": float(np.isin(artists[held_out], artists[train]).mean())}

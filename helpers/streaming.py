@@ -1,12 +1,8 @@
-"""Data larger than memory: rows of HDF5 files that a batch reads when it asks for them, and joined songs as such files.
-
-`audio.extract` writes one such file, `write` many, on a cluster within `joblib.parallel_config("dask")` if all its
-workers see the same folders. A row is a chunk, so any order reads no more than its rows.
-"""
+"""Data larger than memory: rows of HDF5 files that a batch reads when it asks for them, and joined songs as such."""
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -22,15 +18,12 @@ BLOCK_BYTES = 64 * 2**20  # of float32 values that are read at a time when all r
 
 
 class Rows:
-    """Rows of the data set `name` of HDF5 files, as if they were one float32 array (rows, ..., 1).
-
-    Indexing as in NumPy reads; `take` does not. Raises FileNotFoundError, or ValueError for files that do not fit.
-    """
+    """Rows of data set `name` of HDF5 files, like one float32 array (rows, ..., 1). ValueError if they do not fit."""
 
     dtype = np.dtype(np.float32)
 
     def __init__(self, files: list[Path], name: str, rows: np.ndarray | None = None):
-        self.name, self.files = name, [Path(file) for file in files]
+        self.name, self.files = name, list(map(Path, files))
         self.datasets = [_open(file, name, "ids")[name] for file in self.files]
         shapes = {data.shape[1:] for data in self.datasets}
         if len(shapes) != 1:
@@ -73,19 +66,18 @@ def labels(files: list[Path]) -> pd.DataFrame:
     return pd.concat(tables)
 
 
-def blocks(num_rows: int, row_bytes: int) -> Iterator[slice]:
-    """Yield slices that pass through all rows, each of about `BLOCK_BYTES`."""
+def blocks(num_rows: int, row_bytes: int) -> list[slice]:
+    """Return slices that pass through all rows, each of about `BLOCK_BYTES`."""
     step = max(1, BLOCK_BYTES // row_bytes)
-    yield from (slice(start, min(start + step, num_rows)) for start in range(0, num_rows, step))
+    return [slice(start, start + step) for start in range(0, num_rows, step)]
 
 
 def write(dataset, vocabulary, segments, folder, match="exact", files_per_shard=8000, num_workers=None):
-    """Join all songs below `dataset` into HDF5 files in `folder`; return (shards, report). Mason 2020, "Joining".
+    """Join all songs below `dataset` into HDF5 files in `folder`, on a cluster if there is one (see `reading`).
 
-    JSON files must be named after the track ids. A shard has `segments_pitches`, float32 (songs, 12, segments),
-    `labels`, uint8 (songs, tags), `tags`, `ids`, `title` and `artist_name`, and is made again only if its files or an
-    argument changed: a run that was stopped goes on. 8,000 files take 0.4 GB of memory. `num_workers`: processes.
-    `report`: `steps` as of `join`, summed, and `broken` with `path` and `reason`. ValueError if there are no files.
+    Returns (shards, report): `steps` as of `join`, summed, and `broken`. JSON files must be named after the track ids.
+    A shard has `segments_pitches`, float32 (songs, 12, segments), `labels`, uint8 (songs, tags), `tags`, `ids`, `title`
+    and `artist_name`, and is made again only if its files or an argument changed. 8,000 files take 0.4 GB of memory.
     """
     parts, shard_of, tags = defaultdict(list), {}, defaultdict(list)
     for i, path in enumerate(reading.find_files(dataset, ".h5")):
@@ -95,35 +87,30 @@ def write(dataset, vocabulary, segments, folder, match="exact", files_per_shard=
     if not parts:
         raise ValueError(f"{dataset} holds no .h5 file; give the folder with the data.")
     how = {"vocabulary": list(vocabulary), "segments": int(segments), "match": match}
-    how["mismatches"] = sorted(joining.read_mismatches(dataset))
-    make = partial(_make, how, paths.provenance(dataset))
+    make = partial(_make, how | {"mismatches": sorted(joining.read_mismatches(dataset))}, paths.provenance(dataset))
     work = [(Path(folder, f"{i:04}-of-{len(parts):04}.h5"), files, tags[i]) for i, files in parts.items()]
     done = map(make, work) if num_workers == 1 else reading.spread(make, work, num_workers)
     # Where a file has killed the process, this one makes the shard, and lets others read each file alone.
     reports = [report or make(item, 2) for item, report in zip(work, tqdm(done, "shards", len(work)), strict=True)]
-    steps = [pd.DataFrame(report["steps"]) for report in reports]
-    counts = sum(table[["kept", "dropped"]] for table in steps)
+    steps = pd.DataFrame(reports[0]["steps"])
+    steps[["kept", "dropped"]] = sum(pd.DataFrame(report["steps"])[["kept", "dropped"]] for report in reports)
     broken = pd.DataFrame([row for report in reports for row in report["broken"]], columns=["path", "reason"])
-    return [shard for shard, *_ in work], {"steps": steps[0].assign(**counts), "broken": broken}
+    return [shard for shard, *_ in work], {"steps": steps, "broken": broken}
 
 
 def _make(how, provenance, item, num_workers=1):
-    """Make one shard, unless it is there; return its report."""
     shard, files, tag_files = item
     inputs = joblib.hash([how, provenance, list(map(_state, files)), list(map(_state, tag_files))])
-    try:
-        with h5py.File(shard) as file:
-            if file.attrs["inputs"] == inputs:
-                return json.loads(file["report"][()])
-    except (OSError, KeyError, ValueError):
-        pass  # missing, half written or another's: made anew
+    with suppress(OSError, KeyError, ValueError), h5py.File(shard) as file:  # else missing, half written, another's
+        if file.attrs["inputs"] == inputs:
+            return json.loads(file["report"][()])
     tracks, broken = msd.read_files(files, num_workers)
     tags, broken_tags = lastfm.read_files(tag_files, num_workers)
     songs, report = joining.join(tracks, tags, **how)
-    report = {"steps": report["steps"].to_dict("list"), "broken": pd.concat([broken, broken_tags]).to_numpy().tolist()}
+    report = {"steps": report["steps"].to_dict("list"), "broken": pd.concat([broken, broken_tags]).values.tolist()}
     pitches = joining.pitches(songs)[..., 0]
     with paths.atomic(shard) as temporary, h5py.File(temporary, "w") as file:
-        # Not compressed: that would save a quarter, and double the time of a read in random order.
+        # A row a chunk, not compressed: that would save a quarter, and double the time of a read in random order.
         row = pitches.shape[1:]
         file.create_dataset("segments_pitches", data=pitches, chunks=(1, *row), maxshape=(None, *row))
         file["labels"], file["tags"] = joining.label_matrix(songs), how["vocabulary"]
@@ -136,18 +123,14 @@ def _make(how, provenance, item, num_workers=1):
 
 
 def _state(path):
-    """Return path, size in bytes and time of a file; of a link to nothing, its path."""
-    state = path.stat() if path.exists() else None
-    return [str(path.resolve()), state and state.st_size, state and state.st_mtime_ns]
+    return [str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns]
 
 
-def _open(path, name, *others):
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path} is missing; extract or write it anew.")
+def _open(path, *names):
     try:
         file = h5py.File(path)
     except OSError as error:
-        raise ValueError(f"{path} is no HDF5 file that can be read ({error}); write it anew.") from None
-    if missing := {name, *others} - set(file):
+        raise type(error)(f"{path} cannot be read ({error}); write it anew.") from None
+    if missing := set(names) - set(file):
         raise ValueError(f"{path} has no {', '.join(sorted(missing))}; it holds {sorted(file)}. Write it anew.")
     return file

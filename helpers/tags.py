@@ -26,13 +26,11 @@ CHOI_TOP50 = (
 
 # The categories of Choi et al. 2017, section 3.3 and Figure 3, in their order. Section 3 names rock, pop; sad, happy;
 # female vocalist, guitar; 60s to 00s. The rest is our own reading: "oldies" could be a genre. All others are genres.
-_NAMED = {
-    "mood": "beautiful, chillout, Mellow, chill, party, easy listening, sexy, catchy, sad, happy",
-    "instrument": "female vocalists, male vocalists, instrumental, acoustic, female vocalist, guitar",
-    "era": "00s, 80s, 90s, oldies, 70s, 60s",
-}
-_CATEGORIES = {tag: category for category, names in _NAMED.items() for tag in names.split(", ")}
-CHOI_CATEGORIES = {tag: "genre" for tag in CHOI_TOP50 if tag not in _CATEGORIES} | _CATEGORIES
+_MOOD = "beautiful, chillout, Mellow, chill, party, easy listening, sexy, catchy, sad, happy".split(", ")
+_INSTRUMENT = "female vocalists, male vocalists, instrumental, acoustic, female vocalist, guitar".split(", ")
+_NAMED = dict.fromkeys(_MOOD, "mood") | dict.fromkeys(_INSTRUMENT, "instrument")
+_NAMED |= dict.fromkeys("00s, 80s, 90s, oldies, 70s, 60s".split(", "), "era")
+CHOI_CATEGORIES = dict.fromkeys([tag for tag in CHOI_TOP50 if tag not in _NAMED], "genre") | _NAMED
 
 
 def nfc(text: str) -> str:
@@ -42,18 +40,12 @@ def nfc(text: str) -> str:
 
 def vocabulary(folder: Path) -> list[str]:
     """Return the tags to predict from the data in `folder`: its `vocabulary.txt`, a tag a line, else Mason's 50."""
-    file = Path(folder, "vocabulary.txt")
-    if not file.is_file():
+    if not (file := Path(folder, "vocabulary.txt")).is_file():
         return MASON_TOP50
     return [nfc(line.strip()) for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
 
 
 def top_tags(tags: pd.DataFrame, k: int) -> list[str]:
-    """Return the `k` tags that most songs of `lastfm.read_tags` carry, most frequent first, ties in alphabetical order.
-
-    A tag counts once per song, whatever its last.fm count. Raises ValueError if there are fewer than `k` tags.
-    """
+    """Return the `k` tags (or all) that most songs of `lastfm.read_tags` carry, ties in alphabetical order."""
     counts = Counter(tag for row in tags["tags"] for tag in {nfc(tag) for tag, _ in row})
-    if len(counts) < k:
-        raise ValueError(f"{k} tags were asked for, but the data holds {len(counts)} different tags.")
     return sorted(counts, key=lambda tag: (-counts[tag], tag))[:k]

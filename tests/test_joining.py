@@ -1,13 +1,10 @@
 """Joining songs and tags: which songs are kept, in what form, and what the report says."""
 
-import json
 import unicodedata
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from helpers import joining, tags
 from helpers.joining import join, label_matrix, pitches, read_mismatches
@@ -48,31 +45,16 @@ def pair():
     return make_tracks([row[:3] for row in NAMES]), make_tags([("T9", "x", "y"), *tags])
 
 
-@pytest.mark.parametrize(
-    ("match", "kept"),
-    [
-        ("exact", ["T0"]),
-        ("normalized", ["T0", "T1", "T2", "T3", "T4"]),
-        ("track_id", [f"T{i}" for i in range(8)]),
-    ],
-)
-def test_ways_to_match(pair, match, kept):
+@pytest.mark.parametrize(("match", "num_kept"), [("exact", 1), ("normalized", 5), ("track_id", 8)])
+def test_ways_to_match(pair, match, num_kept):
+    before = [table.copy(deep=True) for table in pair]
     songs, report = join(*pair, VOCABULARY, 12, match)
-    assert list(songs["track_id"]) == kept and list(songs.index) == list(range(len(kept)))
-    assert list(songs["title"]) == [row[1] for row in NAMES[: len(kept)]]
+    assert list(songs["track_id"]) == [row[0] for row in NAMES[:num_kept]] and list(songs.index) == [*range(num_kept)]
     mismatches = report["mismatches"]
     assert list(mismatches["kind"]) == [row[5] for row in NAMES[1:]]
-    assert list(mismatches["lastfm_artist"]) == [row[4] for row in NAMES[1:]]
-    assert list(mismatches["kept"]) == [row[0] in kept for row in NAMES[1:]]
-
-
-@given(st.lists(st.tuples(*[st.sampled_from(["a", "A", "b"])] * 4), max_size=8))
-def test_exact_is_the_inner_merge_on_three_keys(names):
-    tracks = make_tracks([(f"T{i}", title, artist) for i, (title, artist, _, _) in enumerate(names)])
-    tags = make_tags([(f"T{i}", title, artist) for i, (_, _, title, artist) in enumerate(names)])
-    songs, _ = join(tracks, tags, ["rock"], 12)
-    merged = tracks.astype(object).merge(tags.astype(object), on=["track_id", "title", "artist_name"])
-    assert list(songs["track_id"]) == list(merged["track_id"])
+    assert list(mismatches["kept"]) == [i < num_kept for i in range(1, 8)]
+    for table, copy in zip(pair, before, strict=True):
+        pd.testing.assert_frame_equal(table, copy)
 
 
 def test_plain_names():
@@ -131,24 +113,14 @@ def test_crops_lie_where_they_should_and_short_songs_are_padded():
             assert not image[:, len(part) :].any()
 
 
-def test_crops_of_the_start_are_the_network_s_input():
-    names = [(f"T{i}", "t", "a") for i in range(2)]
-    tracks = make_tracks(names, [30, 24])
-    songs, _ = join(tracks, make_tags(names), VOCABULARY, 24)
-    np.testing.assert_array_equal(joining.crops(tracks["segments_pitches"], 24), pitches(songs))
-
-
-def test_steps_add_up_and_can_be_written_as_json(pair):
+def test_steps_add_up(pair):
     tracks, tags = pair
     tags.at[8, "tags"] = [("pop", 100)]  # T0
     _, report = join(tracks, tags[:-1], VOCABULARY, 12, "normalized", mismatches={"T1", "T99"})
-    assert report["steps"]["step"].tolist() == [
-        "read", "not a known mismatch", "in last.fm", "names match", "has a vocabulary tag", "long enough",
-    ]  # fmt: skip
+    steps = ["read", "not a known mismatch", "in last.fm", "names match", "has a vocabulary tag", "long enough"]
+    assert report["steps"]["step"].tolist() == steps
     assert report["steps"]["kept"].tolist() == [8, 7, 6, 3, 3, 3]
     assert report["steps"]["dropped"].tolist() == [0, 1, 1, 3, 0, 0]
-    assert "T1" not in set(report["mismatches"]["track_id"])
-    json.dumps(report["steps"].to_dict("records"))
 
 
 def test_no_song_left(pair):
@@ -160,34 +132,18 @@ def test_no_song_left(pair):
         assert pitches(songs).shape == (0, 12, segments, 1) and pitches(songs).dtype == np.float32
 
 
-def test_inputs_are_left_alone(pair):
-    before = [table.copy(deep=True) for table in pair]
-    join(*pair, VOCABULARY, 12, "track_id")
-    for table, copy in zip(pair, before, strict=True):
-        pd.testing.assert_frame_equal(table, copy)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "reason"),
-    [
-        (([], 12), "vocabulary"),
-        ((["rock", "rock"], 12), "vocabulary"),
-        (("rock", 12), "vocabulary"),
-        ((VOCABULARY, 11), "segments is 11"),
-        ((VOCABULARY, 12, "fuzzy"), "match is 'fuzzy'"),
-    ],
-)
-def test_wrong_arguments_are_refused(pair, arguments, reason):
-    with pytest.raises(ValueError, match=reason):
-        join(*pair, *arguments)
-
-
-def test_repeated_track_ids_are_refused(pair):
+def test_wrong_arguments_are_refused(pair):
     tracks, tags = pair
-    with pytest.raises(ValueError, match="tags holds the track_id T0 twice"):
-        join(tracks, pd.concat([tags, tags[-1:]]), VOCABULARY, 12)
-    with pytest.raises(ValueError, match="tracks holds the track_id T0 twice"):
-        join(pd.concat([tracks, tracks[:1]]), tags, VOCABULARY, 12)
+    for arguments, reason in (
+        ((tracks, tags, [], 12), "vocabulary"),
+        ((tracks, tags, ["rock", "rock"], 12), "vocabulary"),
+        ((tracks, tags, VOCABULARY, 11), "segments is 11"),
+        ((tracks, tags, VOCABULARY, 12, "fuzzy"), "match is 'fuzzy'"),
+        ((tracks, pd.concat([tags, tags[-1:]]), VOCABULARY, 12), "T0"),
+        ((pd.concat([tracks, tracks[:1]]), tags, VOCABULARY, 12), "T0"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            join(*arguments)
 
 
 def test_list_of_mismatches(tmp_path):
@@ -227,17 +183,13 @@ def test_real_data(real_data):
     assert (mismatches["kept"] == ~mismatches["kind"].str.contains("differ")).all()
 
 
-def test_vocabularies_have_fifty_different_tags_in_the_stated_order():
-    for vocabulary in (tags.MASON_TOP50, tags.CHOI_TOP50):
+def test_the_vocabularies_and_choi_s_categories_are_the_papers():
+    for vocabulary in (MASON_TOP50, CHOI_TOP50):
         assert len(vocabulary) == len(set(vocabulary)) == 50 and vocabulary[:2] == ["rock", "pop"]
-    assert tags.MASON_TOP50[-3:] == ["easy listening", "sexy", "catchy"] and tags.MASON_TOP50[13] == "singer-songwriter"
-    assert tags.CHOI_TOP50[-3:] == ["sad", "House", "happy"] and tags.CHOI_TOP50[10] == "beautiful"
-
-
-def test_choi_s_tags_have_one_category_each_and_those_the_paper_names():
+    assert MASON_TOP50[13] == "singer-songwriter" and CHOI_TOP50[10] == "beautiful" and CHOI_TOP50[-1] == "happy"
     given = {"rock": "genre", "pop": "genre", "sad": "mood", "happy": "mood", "female vocalist": "instrument"}
     given |= {"guitar": "instrument"} | dict.fromkeys(("60s", "70s", "80s", "90s", "00s"), "era")
-    assert sorted(tags.CHOI_CATEGORIES) == sorted(tags.CHOI_TOP50)
+    assert sorted(tags.CHOI_CATEGORIES) == sorted(CHOI_TOP50)
     assert list(dict.fromkeys(tags.CHOI_CATEGORIES.values())) == ["genre", "mood", "instrument", "era"]
     assert {tag: tags.CHOI_CATEGORIES[tag] for tag in given} == given
 
@@ -245,8 +197,6 @@ def test_choi_s_tags_have_one_category_each_and_those_the_paper_names():
 def test_top_tags_counts_songs_and_breaks_ties_by_name():
     table = pd.DataFrame({"tags": [[("b", 100), ("b", 1), ("a", 3)], [("c", 5), ("b", 0)], [("c", 1), ("a", 1)], []]})
     assert tags.top_tags(table, 2) == ["a", "b"] and tags.top_tags(table, 3) == ["a", "b", "c"]
-    with pytest.raises(ValueError, match="3 different tags"):
-        tags.top_tags(table, 4)
 
 
 def test_mason_s_list_is_the_reference_s(real_data):
@@ -254,4 +204,4 @@ def test_mason_s_list_is_the_reference_s(real_data):
     if not reference.is_file():
         pytest.skip(f"no {reference.name} beside the real data")
     rows = reference.read_text(encoding="utf-8-sig").splitlines()[1:]
-    assert [row.split(",")[1] for row in rows] == tags.MASON_TOP50
+    assert [row.split(",")[1] for row in rows] == MASON_TOP50
