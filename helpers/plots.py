@@ -62,8 +62,7 @@ def save(fig: plt.Figure, name: str, provenance: dict, table: pd.DataFrame | Non
             table.round(6).to_csv(temporary, index=False, lineterminator="\n")
     _write(fig, target, label)
     row = {
-        "figure": name,
-        # `series.py` names the notebook, or else Jupyter does.
+        "figure": name,  # `series.py` names the notebook, or else Jupyter does
         "notebook": Path(os.environ.get("CRNN_NOTEBOOK") or os.environ.get("JPY_SESSION_NAME", "")).stem,
         **{key: provenance[key] for key in ("dataset", "synthetic")},
         "label": label,
@@ -97,10 +96,7 @@ def _enter(manifest: Path, row: dict) -> None:
 
 
 def redraw() -> list[Path]:
-    """Draw the papers' figures of all data sets again, each from the table beside it; return their PNG files.
-
-    The manifest stays: it tells of the run that made the tables.
-    """
+    """Draw the papers' figures of all data sets again, each from the table beside it; return their PNG files."""
     style()
     drawn = []
     for manifest in sorted(paths.FIGURES.glob("*/manifest.csv")):
@@ -191,9 +187,8 @@ def budget_deviation(table: pd.DataFrame):
     """Draw how far parameters lie from budgets: `network`, `budget`, `deviation` in per cent (Choi 2017, Table 1)."""
     fig, ax = plt.subplots(figsize=(9, 3.6))
     ax.axhspan(-2, 2, color="0.9", label="± 2 %, the paper's tolerance")
-    look = {"palette": NETWORK_COLORS, "markers": [NETWORK_MARKERS[name] for name in table["network"].unique()]}
-    look |= {"dodge": 0.5, "linestyle": "none", "errorbar": None}
-    sns.pointplot(table, x="budget", y="deviation", hue="network", ax=ax, **look)
+    look = {"markers": [NETWORK_MARKERS[name] for name in table["network"].unique()], "dodge": 0.5, "linestyle": "none"}
+    sns.pointplot(table, x="budget", y="deviation", hue="network", palette=NETWORK_COLORS, errorbar=None, **look)
     ax.set(xlabel="budget (trainable parameters)", ylabel="deviation from the budget (%)")
     ax.legend(**BESIDE)
     return fig, ax
@@ -205,12 +200,12 @@ def size_and_time(table: pd.DataFrame, x: str, y: str):
     `table` has `network`, `budget`, and as `x` and `y` "parameters", "seconds_2500" (all of one machine), "macro_auc".
     Scores have `low`, `high`, `oracle`, and `run`, `hardware`, `date` of up to three runs, each with its own marks.
     """
-    score, timed = y == "macro_auc", table[table[y].isna()]
+    score, timed, colors = y == "macro_auc", table[table[y].isna()], _colors(table["network"])
     known = table.dropna(subset=y).assign(run=table["run"] if score else "")  # all times are of one machine
     ratios = [9, 1] if len(timed) else [1]
     fig, axes = plt.subplots(len(ratios), 1, figsize=(9, 4.6), sharex=True, squeeze=False, height_ratios=ratios)
     ax, below = axes[0, 0], axes[-1, 0]
-    fills, colors = dict(zip(known["run"].unique(), ("full", "none", "left"), strict=False)), _colors(table["network"])
+    fills = dict(zip(known["run"].unique(), ("full", "none", "left"), strict=False))
     for i, network in enumerate(table["network"].unique()):
         look = {"color": colors[network], "marker": NETWORK_MARKERS.get(network, "v"), "markersize": 7}
         ax.plot([], [], label=plain(network), **look)
@@ -230,27 +225,19 @@ def size_and_time(table: pd.DataFrame, x: str, y: str):
         axis.set(major_locator=ticker.LogLocator(subs=(1, 2, 5)), minor_locator=ticker.NullLocator())
         axis.set(major_formatter=ticker.EngFormatter(sep=""))
     if score:
-        _references(ax, known, fills)
+        for run, hardware, date in known.drop_duplicates("run")[["run", "hardware", "date"]].to_numpy():
+            ax.plot([], [], "o", color="0.4", fillstyle=fills[run], label=plain(f"{run}: {hardware}\n{date}"))
+        ax.axhline(0.5, **CONSTANT)
+        if known["oracle"].notna().any():
+            ax.axhline(known["oracle"].max(), **ORACLE)
+        real = "SOTA in the paper, real\nmusic (.851): not our data"
+        ax.axhline(0.851, color="0.8", linewidth=3, zorder=0, label=real)
     ax.legend(**BESIDE)
     return fig, axes[:, 0]
 
 
-def _references(ax, known: pd.DataFrame, fills: dict) -> None:
-    """Name the runs and draw what their scores are to be read against."""
-    for run, hardware, date in known.drop_duplicates("run")[["run", "hardware", "date"]].to_numpy():
-        ax.plot([], [], "o", color="0.4", fillstyle=fills[run], label=plain(f"{run}: {hardware}\n{date}"))
-    ax.axhline(0.5, **CONSTANT)
-    if known["oracle"].notna().any():
-        ax.axhline(known["oracle"].max(), **ORACLE)
-    real = "SOTA in the paper, real\nmusic (.851): not our data"
-    ax.axhline(0.851, color="0.8", linewidth=3, zorder=0, label=real)
-
-
 def tag_differences(table: pd.DataFrame):
-    """Draw each tag's AUC by network, in bars that begin at the line of k2c1 (Choi 2017, Figure 3).
-
-    `table` has `network`, `tag`, `category`, `popularity_rank`, `auc` and `budget`; tags without an AUC are left out.
-    """
+    """Draw the `auc` of each `tag` by `network`, in bars from the line of k2c1 (Choi 2017, Figure 3)."""
     wide = table.pivot(index=["category", "popularity_rank", "tag"], columns="network", values="auc").dropna()
     wide = wide.reset_index().assign(order=lambda rows: rows["category"].map(list(CATEGORY_COLORS).index))
     wide = wide.sort_values(["order", "k2c1"], ascending=[True, False])
@@ -280,8 +267,7 @@ def tag_differences(table: pd.DataFrame):
 def layer_table(networks: dict, grey: str = "kernel") -> pd.DataFrame:
     """Return the table of `layer_diagrams` for Keras models by title: one row for each block of numbers that flows.
 
-    A block is `height` (bands, or units) x `time` x `maps`, made by `step`. `grey`, "kernel" (Choi) or "pool" (Mason),
-    says which of the next block's the drawing shows on it.
+    A block is `height` x `time` x `maps`, made by `step`; `grey` ("kernel" or "pool") of the next is drawn on it.
     """
     rows = []
     for title, model in networks.items():
@@ -323,8 +309,8 @@ def layer_diagrams(table: pd.DataFrame):
         width = max(width, end)
     fig.set_size_inches(width + 1, 2.45 * len(networks))
     plt.setp(axes, xlim=(-0.2, width + 0.5), ylim=(-1.3, 0.75), aspect="equal")
-    note = {"kernel": "grey: kernel of the next convolution", "pool": "grey: next pooling"}[grey]
-    axes[0, 0].set_title(f"{note}; all lengths logarithmic", loc="right", fontsize="small", color="0.4")
+    note = {"kernel": "kernel of the next convolution", "pool": "next pooling"}[grey]
+    axes[0, 0].set_title(f"grey: {note}; all lengths logarithmic", loc="right", fontsize="small", color="0.4")
     return fig, axes
 
 
@@ -358,9 +344,8 @@ def score_intervals(table: pd.DataFrame, x: str, by=None, score="macro_auc", ora
     """Draw `score` with its interval, `low` to `high` if known, for each name in `x`, a colour for each `by`."""
     names = list(table[x].unique())
     fig, ax = plt.subplots(figsize=(8, 1 + 0.4 * len(names)) if horizontal else (8.5, 3.8))
-    lines, guide, along, across = ax.vlines, ax.axhline, ax.xaxis, ax.yaxis
-    if horizontal:
-        lines, guide, along, across = ax.hlines, ax.axvline, ax.yaxis, ax.xaxis
+    upright, flat = (ax.vlines, ax.axhline, ax.xaxis, ax.yaxis), (ax.hlines, ax.axvline, ax.yaxis, ax.xaxis)
+    lines, guide, along, across = flat if horizontal else upright
     groups = dict(list(table.groupby(by, sort=False))) if by else {NAMES[score]: table}
     for i, (name, rows) in enumerate(groups.items()):
         color = _colors(groups)[name]
@@ -372,8 +357,7 @@ def score_intervals(table: pd.DataFrame, x: str, by=None, score="macro_auc", ora
     if oracle is not None:
         guide(oracle, **ORACLE)
     along.set_ticks(range(len(names)), [plain(name) for name in names])
-    along.set_inverted(horizontal)
-    along.set_label_text(x)
+    along.set(inverted=horizontal, label_text=x)
     across.set_label_text(NAMES[score])
     ax.legend(**BESIDE)
     return fig, ax
@@ -407,15 +391,12 @@ def show_mel(mel: np.ndarray, title: str = "", unit: str = "dB", ax=None):
     return ax.figure, ax
 
 
-FIGURES = {
-    "mason_figure_1_choi_layers": layer_diagrams,
-    "mason_figure_2_layers_small": layer_diagrams,
-    "mason_figure_2_layers_large": layer_diagrams,
+MASON_LAYERS = ("mason_figure_1_choi_layers", "mason_figure_2_layers_small", "mason_figure_2_layers_large")
+FIGURES = dict.fromkeys((*MASON_LAYERS, "choi_figure_1_networks"), layer_diagrams) | {
     "mason_figure_3_segment_counts": segment_histogram,
     "mason_table_1_songs_remaining": songs_remaining,
     "mason_figure_4_initial_training": training_curves,
     "mason_figure_5_repeatability": training_curves,
-    "choi_figure_1_networks": layer_diagrams,
     "choi_table_1_parameters": budget_deviation,
     "choi_table_1_time": functools.partial(size_and_time, x="parameters", y="seconds_2500"),
     "choi_figure_2_auc_parameters": functools.partial(size_and_time, x="parameters", y="macro_auc"),
