@@ -4,9 +4,14 @@ A paper's figure is drawn from the table beside it alone: `python -m helpers.plo
 """
 
 import functools
-import time
+import hashlib
+import os
+import sqlite3
+import tempfile
+from contextlib import closing
 from pathlib import Path
 
+import librosa
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,8 +19,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib import font_manager, ticker
 
-from helpers import manifest, paths
-from helpers.drawings import layer_diagrams, layer_table, plain, show_chroma, show_mel, show_pitches, show_wave, stack  # noqa: F401
+from helpers import audio, paths
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 BLUE, ORANGE, GREEN, PINK, SKY, RED = PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
@@ -24,11 +28,13 @@ SEGMENT_COLORS = {252: BLUE, 512: ORANGE, 1024: GREEN}
 NETWORK_COLORS = {"k1c2": BLUE, "k1c2_1x8": SKY, "k2c1": RED, "k2c2": ORANGE, "crnn": GREEN}
 NETWORK_MARKERS = {"k1c2": "o", "k1c2_1x8": "v", "k2c1": "s", "k2c2": "^", "crnn": "D"}
 CATEGORY_COLORS = {"genre": BLUE, "mood": ORANGE, "instrument": GREEN, "era": PINK, "other": "0.45"}  # of tags
-SCORE_NAMES = {"streaming_auc": "AUC, all cells (Keras)", "macro_auc": "macro ROC AUC", "auc": "ROC AUC"}
-SCORE_NAMES |= {"average_precision": "mean average precision", "loss": "binary cross-entropy"}
+NAMES = {"streaming_auc": "AUC, all cells (Keras)", "macro_auc": "macro ROC AUC", "auc": "ROC AUC"}
+NAMES |= {"parameters": "trainable parameters", "seconds_2500": "seconds of training on 2,500 clips"}
 CONSTANT = {"color": "0.4", "linewidth": 1.2, "linestyle": ":", "label": "constant predictor"}
 ORACLE = {"color": "0.4", "linewidth": 1.2, "linestyle": "--", "label": "oracle (best possible)"}
 BESIDE = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5)}  # a legend to the right of its axes
+LAYER_COLORS = {"InputLayer": SKY, "MaxPooling2D": BLUE, "GRU": GREEN, "Dense": PINK, "tags": ORANGE}
+ROOM = 0.8  # inches between drawn layers, for an arrow and its text
 # For names in other scripts, where they are installed: on Linux, macOS and Windows.
 FONTS = ["Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "Noto Sans Devanagari", "Noto Sans Thai"]
 FONTS += ["Arial Unicode MS", "Hiragino Sans", "Apple SD Gothic Neo", "Yu Gothic", "Malgun Gothic", "Nirmala UI"]
@@ -36,19 +42,17 @@ FONTS += ["Arial Unicode MS", "Hiragino Sans", "Apple SD Gothic Neo", "Yu Gothic
 
 def style() -> None:
     """Set the one style sheet of the series for all figures that follow."""
-    sns.set_theme(style="ticks", palette=PALETTE)
     look = {"figure.dpi": 90, "savefig.dpi": 150, "axes.titlesize": "medium", "legend.fontsize": "small"}
     look |= {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "svg.hashsalt": "crnn"}
     look |= {"savefig.bbox": "tight", "figure.constrained_layout.use": True}
-    installed = {font.name for font in font_manager.fontManager.ttflist}
-    plt.rcParams.update(look | {"font.family": ["DejaVu Sans", *(name for name in FONTS if name in installed)]})
+    fonts = ["DejaVu Sans", *(name for name in FONTS if name in font_manager.get_font_names())]
+    sns.set_theme(style="ticks", palette=PALETTE, rc=look | {"font.family": fonts})
 
 
 def save(fig: plt.Figure, name: str, provenance: dict, table: pd.DataFrame | None = None, stamp: bool = True) -> Path:
     """Write `fig` as PNG and SVG and its `table` as CSV to `figures/<data set>/`, with a row in the manifest.
 
-    `provenance` has `dataset`, `synthetic` and, for real data, `num_songs`. The figure is stamped with the last two,
-    but for `stamp=False`: it shows nothing of the data, such as times. Returns the PNG file.
+    `provenance`: `dataset`, `synthetic` and, of real data, `num_songs`. `stamp` writes the last two below the figure.
     """
     target = paths.FIGURES / provenance["dataset"] / f"{name}.png"
     real = f"real, n = {provenance['num_songs']:,}" if "num_songs" in provenance else ""
@@ -57,7 +61,17 @@ def save(fig: plt.Figure, name: str, provenance: dict, table: pd.DataFrame | Non
         with paths.atomic(target.with_suffix(".csv")) as temporary:
             table.round(6).to_csv(temporary, index=False, lineterminator="\n")
     _write(fig, target, label)
-    manifest.enter(target, provenance, label, None if table is None else target.with_suffix(".csv"))
+    row = {
+        "figure": name,  # `series.py` names the notebook, or else Jupyter does
+        "notebook": Path(os.environ.get("CRNN_NOTEBOOK") or os.environ.get("JPY_SESSION_NAME", "")).stem,
+        **{key: provenance[key] for key in ("dataset", "synthetic")},
+        "label": label,
+        "preset": paths.preset(),
+        "date": f"{pd.Timestamp.now('UTC'):%Y-%m-%d}",
+        "versions": f"matplotlib {matplotlib.__version__}, numpy {np.__version__}, pandas {pd.__version__}",
+        "table_sha256": "" if table is None else hashlib.sha256(target.with_suffix(".csv").read_bytes()).hexdigest(),
+    }
+    _enter(target.with_name("manifest.csv"), row)
     return target
 
 
@@ -69,18 +83,31 @@ def _write(fig: plt.Figure, target: Path, label: str) -> None:
             fig.savefig(temporary, metadata=metadata)
 
 
-def redraw() -> list[Path]:
-    """Draw the papers' figures of all data sets again, each from the table beside it; return their PNG files.
+def _enter(manifest: Path, row: dict) -> None:
+    """Write `row` in the place of its figure's; notebooks that do so at the same time wait for each other."""
+    place = hashlib.sha256(str(manifest.resolve()).encode()).hexdigest()[:16]
+    # SQLite's lock works on all systems, and that of a process that has died is free again.
+    with closing(sqlite3.connect(Path(tempfile.gettempdir(), f"crnn-{place}.lock"), timeout=60)) as lock:
+        lock.execute("BEGIN EXCLUSIVE")
+        known = pd.read_csv(manifest, keep_default_na=False) if manifest.exists() else None
+        rows = pd.concat([known, pd.DataFrame([row])]).drop_duplicates("figure", keep="last").sort_values("figure")
+        with paths.atomic(manifest) as temporary:
+            rows.to_csv(temporary, index=False, lineterminator="\n")
 
-    The manifest stays: it tells of the run that made the tables. Raises ValueError for a table that is not that of it.
-    """
+
+def redraw() -> list[Path]:
+    """Draw the papers' figures of all data sets again, each from the table beside it; return their PNG files."""
     style()
-    tables = dict(manifest.tables(list(FIGURES)))
-    for table, label in tables.items():
-        fig, _ = FIGURES[table.stem](pd.read_csv(table, keep_default_na=False, na_values=[""]))
-        _write(fig, table.with_suffix(".png"), label)
-        plt.close(fig)
-    return [table.with_suffix(".png") for table in tables]
+    drawn = []
+    for manifest in sorted(paths.FIGURES.glob("*/manifest.csv")):
+        rows = pd.read_csv(manifest, keep_default_na=False).set_index("figure")
+        for name, label in rows.loc[rows.index.isin(FIGURES), "label"].items():
+            drawn.append(manifest.with_name(f"{name}.png"))
+            table = pd.read_csv(drawn[-1].with_suffix(".csv"), keep_default_na=False, na_values=[""])
+            fig, _ = FIGURES[name](table)
+            _write(fig, drawn[-1], label)
+            plt.close(fig)
+    return drawn
 
 
 def _colors(values) -> dict:
@@ -88,6 +115,13 @@ def _colors(values) -> dict:
     known = SEGMENT_COLORS | NETWORK_COLORS | CATEGORY_COLORS
     others = [value for value in dict.fromkeys(values) if value not in known]
     return known | {value: PALETTE[i % len(PALETTE)] for i, value in enumerate(others)}
+
+
+def plain(name: object) -> str:
+    r"""Return a name as text that is safe to draw: no TeX, and what no font here can draw as an escape like \u65e5."""
+    fonts = [font_manager.get_font(font_manager.findfont(family)) for family in plt.rcParams["font.family"]]
+    known = {c for c in str(name) if c.isprintable() and any(font.get_char_index(ord(c)) for font in fonts)} | {"\n"}
+    return "".join(c if c in known else ascii(c)[1:-1] for c in str(name)).replace("$", r"\$")
 
 
 def segment_histogram(table: pd.DataFrame):
@@ -121,21 +155,22 @@ def training_curves(table: pd.DataFrame, by: str = "segments"):
     each and a thick one for their mean. Fewer than ten held-out songs get no curve.
     """
     table = table.assign(seed=table.get("seed", 0), row=table.get("size", "") if by != "size" else "")
-    names, colors = list(table["row"].unique()), _colors(table[by])
-    size = {"figsize": (11, 2.7 * len(names) + 0.8), "squeeze": False}
-    fig, axes = plt.subplots(len(names), 3, sharex="row", sharey=True, **size)
-    for (value, name, split), rows in table.groupby([by, "row", "split"], sort=False):
-        first, *others = axes[names.index(name)]
-        if split == "train":
-            _curve(first, rows, "streaming_auc", colors[value])
-        elif rows["num_songs"].min() >= 10:
-            _curve(others[0], rows, "streaming_auc", colors[value])
-            _curve(others[1], rows, "macro_auc", colors[value])
-    for row, name in zip(axes, names, strict=True):
-        for ax, score in zip(row, ("streaming_auc", "streaming_auc", "macro_auc"), strict=True):
-            ax.set(xlabel="epoch", ylabel=SCORE_NAMES[score])
-            ax.set_title("held-out songs, dropout off" if ax is not row[0] else "training songs, dropout on")
-        row[0].set_ylabel(f"{name} network\n{SCORE_NAMES['streaming_auc']}" if name else SCORE_NAMES["streaming_auc"])
+    colors, num = _colors(table[by]), table["row"].nunique()
+    fig, axes = plt.subplots(num, 3, sharex="row", sharey=True, figsize=(11, 2.7 * num + 0.8), squeeze=False)
+    train, held_out = ("train", "training songs, dropout on"), ("held_out", "held-out songs, dropout off")
+    panels = ((*train, "streaming_auc"), (*held_out, "streaming_auc"), (*held_out, "macro_auc"))
+    for row, (name, part) in zip(axes, table.groupby("row", sort=False), strict=True):
+        for ax, (split, title, score) in zip(row, panels, strict=True):
+            ax.set(xlabel="epoch", ylabel=NAMES[score], title=title)
+            for value, rows in part[part["split"] == split].groupby(by, sort=False):
+                if split == "train" or rows["num_songs"].min() >= 10:
+                    runs, keras = rows.pivot_table(score, "epoch", "seed"), score == "streaming_auc"
+                    ax.plot(runs, color=colors[value], linewidth=0.7, alpha=0.5)
+                    shared = runs.mean(axis=1, skipna=False).dropna()  # the epochs that all seeds have
+                    ax.plot(shared, color=colors[value], linewidth=2)
+                    constant = {"y": rows["constant_auc"].mean(), "color": colors[value]} if keras else {"y": 0.5}
+                    ax.axhline(**CONSTANT | constant)
+        row[0].set_ylabel(f"{name} network\n{NAMES['streaming_auc']}".removeprefix(" network\n"))
     handles = [plt.Line2D([], [], **CONSTANT | {"label": "constant predictor, same songs"})]
     if table["seed"].nunique() > 1:
         handles.append(plt.Line2D([], [], color="0.4", linewidth=0.7, label="one run (thick: the mean of all)"))
@@ -148,21 +183,12 @@ def training_curves(table: pd.DataFrame, by: str = "segments"):
     return fig, axes
 
 
-def _curve(ax, rows: pd.DataFrame, score: str, color: str) -> None:
-    runs = rows.pivot_table(score, "epoch", "seed")
-    ax.plot(runs, color=color, linewidth=0.7, alpha=0.5)
-    ax.plot(runs.mean(axis=1, skipna=False).dropna(), color=color, linewidth=2)  # of the epochs that all seeds have
-    keras = {"y": rows["constant_auc"].mean(), "color": color}
-    ax.axhline(**CONSTANT | (keras if score == "streaming_auc" else {"y": 0.5}))
-
-
 def budget_deviation(table: pd.DataFrame):
     """Draw how far parameters lie from budgets: `network`, `budget`, `deviation` in per cent (Choi 2017, Table 1)."""
     fig, ax = plt.subplots(figsize=(9, 3.6))
     ax.axhspan(-2, 2, color="0.9", label="± 2 %, the paper's tolerance")
-    look = {"palette": NETWORK_COLORS, "markers": [NETWORK_MARKERS[name] for name in table["network"].unique()]}
-    look |= {"dodge": 0.5, "linestyle": "none", "errorbar": None}
-    sns.pointplot(table, x="budget", y="deviation", hue="network", ax=ax, **look)
+    look = {"markers": [NETWORK_MARKERS[name] for name in table["network"].unique()], "dodge": 0.5, "linestyle": "none"}
+    sns.pointplot(table, x="budget", y="deviation", hue="network", palette=NETWORK_COLORS, errorbar=None, **look)
     ax.set(xlabel="budget (trainable parameters)", ylabel="deviation from the budget (%)")
     ax.legend(**BESIDE)
     return fig, ax
@@ -172,17 +198,14 @@ def size_and_time(table: pd.DataFrame, x: str, y: str):
     """Draw Choi's networks, a line each: a score with its interval, or seconds (Choi 2017, Figures 2 and 4, Table 1).
 
     `table` has `network`, `budget`, and as `x` and `y` "parameters", "seconds_2500" (all of one machine), "macro_auc".
-    Scores have `low`, `high`, `oracle`, and `run`, `hardware`, `date` (and `num_seeds`): each run has its own marks,
-    filled or open, and up to three fit. What has no score stands in a strip below their axis.
+    Scores have `low`, `high`, `oracle`, and `run`, `hardware`, `date` of up to three runs, each with its own marks.
     """
-    names = {"parameters": "trainable parameters", "seconds_2500": "seconds of training on 2,500 clips"} | SCORE_NAMES
-    score = y == "macro_auc"
-    table = table.assign(run=table["run"] if score else "")  # all times are of one machine
-    known, timed = table.dropna(subset=y), table[table[y].isna()]
+    score, timed, colors = y == "macro_auc", table[table[y].isna()], _colors(table["network"])
+    known = table.dropna(subset=y).assign(run=table["run"] if score else "")  # all times are of one machine
     ratios = [9, 1] if len(timed) else [1]
     fig, axes = plt.subplots(len(ratios), 1, figsize=(9, 4.6), sharex=True, squeeze=False, height_ratios=ratios)
     ax, below = axes[0, 0], axes[-1, 0]
-    fills, colors = dict(zip(known["run"].unique(), ("full", "none", "left"), strict=False)), _colors(table["network"])
+    fills = dict(zip(known["run"].unique(), ("full", "none", "left"), strict=False))
     for i, network in enumerate(table["network"].unique()):
         look = {"color": colors[network], "marker": NETWORK_MARKERS.get(network, "v"), "markersize": 7}
         ax.plot([], [], label=plain(network), **look)
@@ -192,41 +215,29 @@ def size_and_time(table: pd.DataFrame, x: str, y: str):
             if score:
                 ax.vlines(places, rows["low"], rows["high"], color=look["color"], linewidth=1)
         rows = timed[timed["network"] == network]
-        if len(rows):
-            below.plot(rows[x], [-i] * len(rows), **look | {"markersize": 4, "linestyle": ""})
+        below.plot(rows[x], [-i] * len(rows), **look | {"markersize": 4, "linestyle": ""})
     if len(timed):
         below.set(yticks=[], ymargin=0.3)
         below.set_ylabel("timed,\nnot trained", rotation=0, ha="right", va="center", fontsize="small")
-    below.set(xscale="log", xlabel=names[x])
-    ax.set(yscale="linear" if score else "log", ylabel=names[y] + " (95 % interval)" * score)
+    below.set(xscale="log", xlabel=NAMES[x])
+    ax.set(yscale="linear" if score else "log", ylabel=NAMES[y] + " (95 % interval)" * score)
     for axis in (below.xaxis,) if score else (below.xaxis, ax.yaxis):
-        axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter(ticker.EngFormatter(sep=""))
-        axis.set_minor_locator(ticker.NullLocator())
+        axis.set(major_locator=ticker.LogLocator(subs=(1, 2, 5)), minor_locator=ticker.NullLocator())
+        axis.set(major_formatter=ticker.EngFormatter(sep=""))
     if score:
-        _references(ax, known, fills)
+        for run, hardware, date in known.drop_duplicates("run")[["run", "hardware", "date"]].to_numpy():
+            ax.plot([], [], "o", color="0.4", fillstyle=fills[run], label=plain(f"{run}: {hardware}\n{date}"))
+        ax.axhline(0.5, **CONSTANT)
+        if known["oracle"].notna().any():
+            ax.axhline(known["oracle"].max(), **ORACLE)
+        real = "SOTA in the paper, real\nmusic (.851): not our data"
+        ax.axhline(0.851, color="0.8", linewidth=3, zorder=0, label=real)
     ax.legend(**BESIDE)
     return fig, axes[:, 0]
 
 
-def _references(ax, known: pd.DataFrame, fills: dict) -> None:
-    """Name the runs and draw what their scores are to be read against."""
-    for run, rows in known.groupby("run", sort=False):
-        seeds = f", {rows['num_seeds'].min():.0f} seeds" if "num_seeds" in rows else ""
-        label = plain(f"{run}: {rows['hardware'].iloc[0]}\n{rows['date'].iloc[0]}{seeds}")
-        ax.plot([], [], "o", color="0.4", fillstyle=fills[run], label=label)
-    ax.axhline(0.5, **CONSTANT)
-    if known["oracle"].notna().any():
-        ax.axhline(known["oracle"].max(), **ORACLE)
-    label = "SOTA in the paper, real\nmusic (.851): not our data"
-    ax.axhline(0.851, color="0.8", linewidth=3, zorder=0, label=label)
-
-
 def tag_differences(table: pd.DataFrame):
-    """Draw each tag's AUC by network, in bars that begin at the line of k2c1 (Choi 2017, Figure 3).
-
-    `table` has `network`, `tag`, `category`, `popularity_rank`, `auc` and `budget`; tags without an AUC are left out.
-    """
+    """Draw the `auc` of each `tag` by `network`, in bars from the line of k2c1 (Choi 2017, Figure 3)."""
     wide = table.pivot(index=["category", "popularity_rank", "tag"], columns="network", values="auc").dropna()
     wide = wide.reset_index().assign(order=lambda rows: rows["category"].map(list(CATEGORY_COLORS).index))
     wide = wide.sort_values(["order", "k2c1"], ascending=[True, False])
@@ -248,51 +259,144 @@ def tag_differences(table: pd.DataFrame):
     ax.set_xticks(wide["x"], labels, rotation=60, ha="right", rotation_mode="anchor", fontsize="small")
     wins = " and ".join(f"{network} in {(wide[network] > wide['k2c1']).sum()}" for network in others)
     ax.set_title(f"{table['budget'].iloc[0]} parameters; of {len(wide)} tags, {wins} above k2c1", pad=24)
-    ax.set(xlim=(-1, len(wide) + 3), xlabel="tag (rank of its popularity)", ylabel=SCORE_NAMES["auc"])
+    ax.set(xlim=(-1, len(wide) + 3), xlabel="tag (rank of its popularity)", ylabel=NAMES["auc"])
     ax.legend(**BESIDE)
     return fig, ax
 
 
-def score_intervals(table: pd.DataFrame, x: str, by=None, score="macro_auc", oracle=None, horizontal=False, ax=None):
-    """Draw `score` with its 95 % interval, `low` to `high` (hollow without one), for each `x`, a colour for each `by`.
+def layer_table(networks: dict, grey: str = "kernel") -> pd.DataFrame:
+    """Return the table of `layer_diagrams` for Keras models by title: one row for each block of numbers that flows.
 
-    Names in the column `x` get a place each, numbers theirs. `oracle`: the score at which learning ends, if known.
+    A block is `height` x `time` x `maps`, made by `step`; `grey` ("kernel" or "pool") of the next is drawn on it.
     """
-    names, numbers = list(table[x].unique()), pd.api.types.is_numeric_dtype(table[x])
-    ax = ax or plt.subplots(figsize=(8, 1 + 0.4 * len(names)) if horizontal else (8.5, 3.8))[1]
-    groups = list(table.groupby(by, sort=False)) if by else [(SCORE_NAMES.get(score, score), table)]
-    colors = _colors([name for name, _ in groups])
-    for i, (name, rows) in enumerate(groups):
-        places = rows[x] if numbers else rows[x].map(names.index) + 0.4 * ((i + 0.5) / len(groups) - 0.5)
-        faces = [colors[name] if known else "white" for known in rows["low"].notna()]
-        lines, points = (ax.hlines, (rows[score], places)) if horizontal else (ax.vlines, (places, rows[score]))
-        lines(places, rows["low"], rows["high"], color=colors[name], linewidth=1.2)
-        ax.scatter(*points, s=30, color=faces, edgecolors=colors[name], zorder=2.5)
-        ax.scatter([], [], s=30, color=colors[name], label=plain(name))
-    if table["low"].isna().any():
-        ax.scatter([], [], s=30, color="white", edgecolors="0.4", label="without an interval")
-    along, across, guide = (ax.yaxis, ax.xaxis, ax.axvline) if horizontal else (ax.xaxis, ax.yaxis, ax.axhline)
+    rows = []
+    for title, model in networks.items():
+        steps, kernel, parameters, time_first, bands = [], "", 0, False, 1
+        for layer in model.layers:
+            kind, shape = type(layer).__name__, layer.output.shape[1:]
+            parameters += sum(np.prod(weight.shape, dtype=int) for weight in layer.trainable_weights)
+            pool = "{}×{}".format(*layer.pool_size) if kind == "MaxPooling2D" else ""
+            names = {"Flatten": "flatten", "GRU": "GRU", "Dense": "dense", "MaxPooling2D": f"pool {pool}"}
+            steps += [names[kind]] if kind in names else []
+            if kind == "Permute":
+                time_first, bands = layer.dims[0] == 2, shape[-1]
+            elif kind == "ZeroPadding2D":
+                steps.append(f"pad to {shape[1]}")
+            elif hasattr(layer, "kernel_size"):
+                # Bands that were made channels all lie under the kernel.
+                kernel, bands = f"{layer.kernel_size[0] * bands}×{layer.kernel_size[1]}", 1
+                steps.append(f"conv {kernel}")
+            if kind in LAYER_COLORS:
+                size = shape if len(shape) == 3 else (*shape[::-1], 1, 1)[:3]  # units, the steps of a GRU, one map
+                size = (size[1], size[0], size[2]) if time_first and len(shape) == 3 else size
+                kind = "tags" if layer is model.layers[-1] else kind
+                rows.append((title, kind, ", ".join(steps), *size, parameters, kernel, pool, grey))
+                steps, kernel, parameters = [], "", 0
+    return pd.DataFrame(rows, columns="network kind step height time maps parameters kernel pool grey".split())
+
+
+def layer_diagrams(table: pd.DataFrame):
+    """Draw the networks of a `layer_table` below each other (Mason 2020, Figures 1 and 2; Choi 2017, Figure 1)."""
+    networks = list(table.fillna({"step": "", "kernel": "", "pool": ""}).groupby("network", sort=False))
+    fig, axes = plt.subplots(len(networks), 1, sharex=True, sharey=True, squeeze=False)
+    width = 0
+    for ax, (title, rows) in zip(axes[:, 0], networks, strict=True):
+        ax.set_title(title, loc="left")
+        ax.axis("off")
+        end, (grey,) = -ROOM, rows["grey"].unique()
+        for row, shown in zip(rows.to_dict("records"), [*rows[grey][1:], ""], strict=True):
+            end = _block(ax, end, row, shown)
+        width = max(width, end)
+    fig.set_size_inches(width + 1, 2.45 * len(networks))
+    plt.setp(axes, xlim=(-0.2, width + 0.5), ylim=(-1.3, 0.75), aspect="equal")
+    note = {"kernel": "kernel of the next convolution", "pool": "next pooling"}[grey]
+    axes[0, 0].set_title(f"grey: {note}; all lengths logarithmic", loc="right", fontsize="small", color="0.4")
+    return fig, axes
+
+
+def _block(ax, before: float, row: dict, grey: str) -> float:
+    """Draw a block, on it the `grey` area, and the arrow from the block that ends at `before`; return its own end."""
+    left, image = before + ROOM, row["kind"] in ("InputLayer", "MaxPooling2D")
+    size = _inches(row["height"], row["time"], image)
+    bottom, sheets = -size[1] / 2, max(1, round(np.log2(row["maps"]) / 2))
+    for shift in 0.05 * np.arange(sheets)[::-1]:
+        look = {"facecolor": LAYER_COLORS[row["kind"]], "edgecolor": "white", "linewidth": 0.8}
+        ax.add_patch(plt.Rectangle((left + shift, bottom + shift), *size, **look))
+    if grey:
+        part = np.minimum(size, _inches(*map(int, grey.split("×"))))
+        ax.add_patch(plt.Rectangle((left, -bottom - part[1]), *part, facecolor="0.8", edgecolor="0.2", linewidth=0.6))
+    if row["step"]:
+        ax.annotate("", (left - 0.06, 0), (before + 0.06, 0), arrowprops={"arrowstyle": "->", "color": "0.3"})
+        step = row["step"].replace(", ", "\n")
+        ax.text((before + left) / 2, 0.06, step, ha="center", va="bottom", fontsize=8, color="0.3")
+    unit = "tags" if row["kind"] == "tags" else f"× {row['time']}" if image else "units"
+    more = {" maps": row["maps"], " steps": row["time"] * (row["kind"] == "GRU"), "\nparameters": row["parameters"]}
+    text = "\n".join([f"{row['height']} {unit}", *(f"{number:,}{name}" for name, number in more.items() if number > 1)])
+    ax.text(left + size[0] / 2, bottom - 0.08, text, ha="center", va="top", fontsize=8, linespacing=1.1)
+    return left + size[0] + 0.05 * (sheets - 1)
+
+
+def _inches(height: int, time: int, image: bool = True) -> tuple[float, float]:
+    return 0.15 + 0.07 * np.log2(time), 0.2 + 0.13 * np.log2(height) if image else 0.1 * np.log2(height)
+
+
+def score_intervals(table: pd.DataFrame, x: str, by=None, score="macro_auc", oracle=None, horizontal=False):
+    """Draw `score` with its interval, `low` to `high` if known, for each name in `x`, a colour for each `by`."""
+    names = list(table[x].unique())
+    fig, ax = plt.subplots(figsize=(8, 1 + 0.4 * len(names)) if horizontal else (8.5, 3.8))
+    upright, flat = (ax.vlines, ax.axhline, ax.xaxis, ax.yaxis), (ax.hlines, ax.axvline, ax.yaxis, ax.xaxis)
+    lines, guide, along, across = flat if horizontal else upright
+    groups = dict(list(table.groupby(by, sort=False))) if by else {NAMES[score]: table}
+    for i, (name, rows) in enumerate(groups.items()):
+        color = _colors(groups)[name]
+        places = rows[x].map(names.index) + 0.4 * ((i + 0.5) / len(groups) - 0.5)
+        lines(places, rows["low"], rows["high"], color=color, linewidth=1.2)
+        points = (rows[score], places) if horizontal else (places, rows[score])
+        ax.scatter(*points, s=30, color=color, label=plain(name))
     guide(0.5, **CONSTANT)
     if oracle is not None:
         guide(oracle, **ORACLE)
-    if not numbers:
-        along.set_ticks(range(len(names)), [plain(name) for name in names])
-    along.set_inverted(horizontal)
-    along.set_label_text(x)
-    across.set_label_text(SCORE_NAMES.get(score, score))
+    along.set_ticks(range(len(names)), [plain(name) for name in names])
+    along.set(inverted=horizontal, label_text=x)
+    across.set_label_text(NAMES[score])
     ax.legend(**BESIDE)
+    return fig, ax
+
+
+def show_pitches(segments_pitches: np.ndarray, title: str = "", ax=None, starts: np.ndarray | None = None):
+    """Draw one song's `segments_pitches` (num_segments, 12); with their `starts` (seconds), as long as they sound."""
+    ax = ax or plt.subplots(figsize=(9, 2.4))[1]
+    edges = np.arange(len(segments_pitches) + 1) if starts is None else [*starts, starts[-1] + np.diff(starts).mean()]
+    values = np.asarray(segments_pitches).T
+    image = ax.pcolormesh(edges, np.arange(13) - 0.5, values, cmap="magma", vmin=0, vmax=1, rasterized=True)
+    ax.figure.colorbar(image, ax=ax, label="strength")
+    ax.set_yticks(range(0, 12, 2), ["C", "D", "E", "F♯", "G♯", "A♯"])
+    ax.set(title=plain(title), xlabel="segment" if starts is None else "seconds", ylabel="pitch class")
+    ax.label_outer()
     return ax.figure, ax
 
 
-FIGURES = {
-    "mason_figure_1_choi_layers": layer_diagrams,
-    "mason_figure_2_layers_small": layer_diagrams,
-    "mason_figure_2_layers_large": layer_diagrams,
+def show_mel(mel: np.ndarray, title: str = "", unit: str = "dB", ax=None):
+    """Draw a spectrogram (96 mel bands, frames), in decibels or, from zero, in another `unit`."""
+    ax = ax or plt.subplots(figsize=(8, 1.8))[1]
+    start, stop = np.array([-0.5, mel.shape[1] - 0.5]) * audio.HOP_LENGTH / audio.SR  # a frame lies about its centre
+    look = {"cmap": plt.get_cmap("magma", 16), "interpolation": "nearest"}  # 5 dB each; few colours make a small file
+    look |= {"extent": (start, stop, -0.5, len(mel) - 0.5), "aspect": "auto", "origin": "lower"}
+    image = ax.imshow(mel, vmin=mel.max() - audio.TOP_DB if unit == "dB" else 0, vmax=mel.max(), **look)
+    ax.figure.colorbar(image, ax=ax, label=unit)
+    centres, hertz = librosa.mel_frequencies(len(mel) + 2, fmax=audio.SR / 2)[1:-1], (250, 1000, 2000, 4000)
+    ax.set_yticks(np.interp(hertz, centres, np.arange(len(mel))), hertz)
+    ax.set(title=plain(title), xlabel="seconds", ylabel="Hz")
+    ax.label_outer()
+    return ax.figure, ax
+
+
+MASON_LAYERS = ("mason_figure_1_choi_layers", "mason_figure_2_layers_small", "mason_figure_2_layers_large")
+FIGURES = dict.fromkeys((*MASON_LAYERS, "choi_figure_1_networks"), layer_diagrams) | {
     "mason_figure_3_segment_counts": segment_histogram,
     "mason_table_1_songs_remaining": songs_remaining,
     "mason_figure_4_initial_training": training_curves,
     "mason_figure_5_repeatability": training_curves,
-    "choi_figure_1_networks": layer_diagrams,
     "choi_table_1_parameters": budget_deviation,
     "choi_table_1_time": functools.partial(size_and_time, x="parameters", y="seconds_2500"),
     "choi_figure_2_auc_parameters": functools.partial(size_and_time, x="parameters", y="macro_auc"),
@@ -302,9 +406,4 @@ FIGURES = {
 
 if __name__ == "__main__":
     matplotlib.use("Agg")
-    start = time.monotonic()
-    try:
-        drawn = redraw()
-    except ValueError as error:
-        raise SystemExit(str(error)) from None
-    print(f"Redrew {len(drawn)} figures from their tables in {time.monotonic() - start:.0f} s.")
+    print(f"Redrew {len(redraw())} figures from their tables.")
