@@ -58,6 +58,21 @@ def log_mel(samples: np.ndarray, squared_twice: bool = False) -> np.ndarray:
     return librosa.power_to_db(mel**2 if squared_twice else mel, amin=AMIN, top_db=TOP_DB)
 
 
+def published_mel(path: Path, squared_twice: bool = False) -> np.ndarray:
+    """Return the centre 1366 frames of a spectrogram that MTG-Jamendo published (`.npy`), on the scale of `log_mel`.
+
+    Theirs are of whole tracks, squared twice, without a floor. Raises ValueError for any other array.
+    """
+    mel, frames = np.load(path, allow_pickle=False), 1 + NUM_SAMPLES // HOP_LENGTH
+    if mel.ndim != 2 or len(mel) != N_MELS or not mel.size or not np.isfinite(mel).all():
+        raise ValueError(f"{path} holds {mel.dtype} {mel.shape}, not 96 bands of finite dB; download it again.")
+    centre = mel[:, max(0, (mel.shape[1] - frames) // 2) :][:, :frames].astype(np.float32)
+    centre = centre if squared_twice else centre / 2
+    lowest = np.float32(10 * np.log10(AMIN))  # silence, which also follows a shorter track
+    centre = np.pad(centre, ((0, 0), (0, frames - centre.shape[1])), constant_values=lowest)
+    return np.maximum(centre, max(centre.max() - np.float32(TOP_DB), lowest))
+
+
 def chroma(samples: np.ndarray) -> np.ndarray:
     """Return the strength of each pitch class (C first) in the frames of `log_mel`: float32 (12, frames), 0 to 1.
 
@@ -100,6 +115,10 @@ def extract(
         labels = pd.DataFrame(index=[path.relative_to(folder).as_posix() for path in found])
     labels, settings = _checked_labels(labels), (bool(squared_twice), np.dtype(dtype).name)
     files = [as_on_disk(folder / name) for name in labels.index]
+    published = [file.with_suffix(".npy") for file in files]  # which stands for a recording that is not there
+    files = [
+        other if other.is_file() and not file.is_file() else file for file, other in zip(files, published, strict=True)
+    ]
     stats = [file.stat() if file.is_file() else None for file in files]
     states = [(str(file), stat and (stat.st_size, stat.st_mtime_ns)) for file, stat in zip(files, stats, strict=True)]
     keys = [joblib.hash((FRONT_END, settings, state)) for state in states]
@@ -150,7 +169,8 @@ def _keep(file, kept, squared_twice, dtype):
     if kept.exists():
         return None
     try:
-        mel = log_mel(load_clip(file), squared_twice)
+        published = file.suffix == ".npy"
+        mel = published_mel(file, squared_twice) if published else log_mel(load_clip(file), squared_twice)
     except READ_ERRORS as error:
         return str(error) or type(error).__name__
     with paths.atomic(kept) as temporary:
