@@ -11,7 +11,7 @@ import pandas as pd
 
 from helpers.tags import nfc
 
-# How the names of two songs can differ, from not at all to most, and what each way to match allows.
+# How two songs' names can differ, from not at all to most, and what each way to match allows.
 KINDS = ("none", "case", "punctuation", "diacritics", "title differs", "artist differs", "title and artist differ")
 MATCHES = {"exact": KINDS[:1], "normalized": KINDS[:4], "track_id": KINDS}
 

@@ -1,7 +1,4 @@
-"""Read and write the Million Song Dataset's HDF5 files, one a song: the only module that knows their layout.
-
-PyTables and one getter a field take some 9 ms a file, h5py's low-level calls for what is wanted well under 1 ms.
-"""
+"""Read and write the Million Song Dataset's HDF5 files, one a song: the only module that knows their layout."""
 
 import io
 import os
@@ -11,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pandas as pd
-from h5py import h5d, h5f, h5fd, h5g, h5p, h5s, h5t
+from h5py import h5d, h5f, h5fd, h5g, h5p, h5s, h5t  # well under 1 ms a file; PyTables, a getter a field: some 9 ms
 
 from helpers.paths import atomic
 from helpers.reading import find_files, read_all

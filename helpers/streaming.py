@@ -75,9 +75,8 @@ def blocks(num_rows: int, row_bytes: int) -> list[slice]:
 def write(dataset, vocabulary, segments, folder, match="exact", files_per_shard=8000, num_workers=None):
     """Join all songs below `dataset` into HDF5 files in `folder`, on a cluster if there is one (see `reading`).
 
-    Returns (shards, report): `steps` as of `join`, summed, and `broken`. JSON files must be named after the track ids.
-    A shard has `segments_pitches`, float32 (songs, 12, segments), `labels`, uint8 (songs, tags), `tags`, `ids`, `title`
-    and `artist_name`, and is made again only if its files or an argument changed. 8,000 files take 0.4 GB of memory.
+    Returns (shards, report): `steps` of `join`, summed, and `broken`. JSON files must be named after the track ids.
+    A shard of 8,000 files takes 0.4 GB of memory, and is made again only if its files or an argument changed.
     """
     parts, shard_of, tags = defaultdict(list), {}, defaultdict(list)
     for i, path in enumerate(reading.find_files(dataset, ".h5")):
