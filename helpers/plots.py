@@ -1,7 +1,4 @@
-"""The style of all figures, one function for each figure of the papers, and a few drawings that notebooks share.
-
-A paper's figure is drawn from the table beside it alone: `python -m helpers.plots` draws them all again.
-"""
+"""The papers' figures, each from one table alone (`python -m helpers.plots` draws all again), and shared drawings."""
 
 import functools
 import hashlib
@@ -32,6 +29,7 @@ NAMES = {"streaming_auc": "AUC, all cells (Keras)", "macro_auc": "macro ROC AUC"
 NAMES |= {"parameters": "trainable parameters", "seconds_2500": "seconds of training on 2,500 clips"}
 CONSTANT = {"color": "0.4", "linewidth": 1.2, "linestyle": ":", "label": "constant predictor"}
 ORACLE = {"color": "0.4", "linewidth": 1.2, "linestyle": "--", "label": "oracle (best possible)"}
+PAPER = {"color": "0.8", "linewidth": 3, "zorder": 0, "label": "SOTA in the paper, real\nmusic (.851): not our data"}
 BESIDE = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5)}  # a legend to the right of its axes
 LAYER_COLORS = {"InputLayer": SKY, "MaxPooling2D": BLUE, "GRU": GREEN, "Dense": PINK, "tags": ORANGE}
 ROOM = 0.8  # inches between drawn layers, for an arrow and its text
@@ -151,8 +149,7 @@ def songs_remaining(table: pd.DataFrame):
 def training_curves(table: pd.DataFrame, by: str = "segments"):
     """Draw scores against epochs, a colour for each value of the column `by` (Mason 2020, Figures 4 and 5).
 
-    `table` joins the histories of `training.Run`; several `size` get a row of panels each, several `seed` a thin line
-    each and a thick one for their mean. Fewer than ten held-out songs get no curve.
+    Each `size` gets a row of panels, each `seed` a thin line and their mean a thick one, ten held-out songs or more.
     """
     table = table.assign(seed=table.get("seed", 0), row=table.get("size", "") if by != "size" else "")
     colors, num = _colors(table[by]), table["row"].nunique()
@@ -166,8 +163,7 @@ def training_curves(table: pd.DataFrame, by: str = "segments"):
                 if split == "train" or rows["num_songs"].min() >= 10:
                     runs, keras = rows.pivot_table(score, "epoch", "seed"), score == "streaming_auc"
                     ax.plot(runs, color=colors[value], linewidth=0.7, alpha=0.5)
-                    shared = runs.mean(axis=1, skipna=False).dropna()  # the epochs that all seeds have
-                    ax.plot(shared, color=colors[value], linewidth=2)
+                    ax.plot(runs.mean(axis=1, skipna=False).dropna(), color=colors[value], linewidth=2)
                     constant = {"y": rows["constant_auc"].mean(), "color": colors[value]} if keras else {"y": 0.5}
                     ax.axhline(**CONSTANT | constant)
         row[0].set_ylabel(f"{name} network\n{NAMES['streaming_auc']}".removeprefix(" network\n"))
@@ -230,8 +226,7 @@ def size_and_time(table: pd.DataFrame, x: str, y: str):
         ax.axhline(0.5, **CONSTANT)
         if known["oracle"].notna().any():
             ax.axhline(known["oracle"].max(), **ORACLE)
-        real = "SOTA in the paper, real\nmusic (.851): not our data"
-        ax.axhline(0.851, color="0.8", linewidth=3, zorder=0, label=real)
+        ax.axhline(0.851, **PAPER)
     ax.legend(**BESIDE)
     return fig, axes[:, 0]
 
@@ -239,15 +234,14 @@ def size_and_time(table: pd.DataFrame, x: str, y: str):
 def tag_differences(table: pd.DataFrame):
     """Draw the `auc` of each `tag` by `network`, in bars from the line of k2c1 (Choi 2017, Figure 3)."""
     wide = table.pivot(index=["category", "popularity_rank", "tag"], columns="network", values="auc").dropna()
-    wide = wide.reset_index().assign(order=lambda rows: rows["category"].map(list(CATEGORY_COLORS).index))
-    wide = wide.sort_values(["order", "k2c1"], ascending=[True, False])
+    wide = wide.reset_index().sort_values("k2c1", ascending=False)
+    wide = wide.sort_values("category", key=lambda names: names.map(list(CATEGORY_COLORS).index), kind="stable")
     wide["x"] = np.arange(len(wide)) + pd.factorize(wide["category"])[0]
     others = [network for network in table["network"].unique() if network != "k2c1"]
     fig, ax = plt.subplots(figsize=(12, 4.8), dpi=72)
     for i, network in enumerate(others):
-        look = {"width": 0.8 / len(others), "color": NETWORK_COLORS[network], "label": network}
-        places = wide["x"] + 0.8 * ((i + 0.5) / len(others) - 0.5)
-        ax.bar(places, wide[network] - wide["k2c1"], bottom=wide["k2c1"], **look)
+        look = {"width": 0.8 / len(others), "color": NETWORK_COLORS[network], "label": network, "bottom": wide["k2c1"]}
+        ax.bar(wide["x"] + 0.8 * ((i + 0.5) / len(others) - 0.5), wide[network] - wide["k2c1"], **look)
     for category, rows in wide.groupby("category", sort=False):
         ax.plot(rows["x"], rows["k2c1"], "o-", color=RED, markersize=4, label="_" * bool(rows["x"].iloc[0]) + "k2c1")
         ax.text(rows["x"].mean(), 1.01, category, transform=ax.get_xaxis_transform(), ha="center", va="bottom")
@@ -265,10 +259,7 @@ def tag_differences(table: pd.DataFrame):
 
 
 def layer_table(networks: dict, grey: str = "kernel") -> pd.DataFrame:
-    """Return the table of `layer_diagrams` for Keras models by title: one row for each block of numbers that flows.
-
-    A block is `height` x `time` x `maps`, made by `step`; `grey` ("kernel" or "pool") of the next is drawn on it.
-    """
+    """Return the table of `layer_diagrams` for Keras models by title; `grey`: the next "kernel" or "pool" is shown."""
     rows = []
     for title, model in networks.items():
         steps, kernel, parameters, time_first, bands = [], "", 0, False, 1
@@ -367,8 +358,8 @@ def show_pitches(segments_pitches: np.ndarray, title: str = "", ax=None, starts:
     """Draw one song's `segments_pitches` (num_segments, 12); with their `starts` (seconds), as long as they sound."""
     ax = ax or plt.subplots(figsize=(9, 2.4))[1]
     edges = np.arange(len(segments_pitches) + 1) if starts is None else [*starts, starts[-1] + np.diff(starts).mean()]
-    values = np.asarray(segments_pitches).T
-    image = ax.pcolormesh(edges, np.arange(13) - 0.5, values, cmap="magma", vmin=0, vmax=1, rasterized=True)
+    look = {"cmap": "magma", "vmin": 0, "vmax": 1, "rasterized": True}
+    image = ax.pcolormesh(edges, np.arange(13) - 0.5, np.asarray(segments_pitches).T, **look)
     ax.figure.colorbar(image, ax=ax, label="strength")
     ax.set_yticks(range(0, 12, 2), ["C", "D", "E", "F♯", "G♯", "A♯"])
     ax.set(title=plain(title), xlabel="segment" if starts is None else "seconds", ylabel="pitch class")
