@@ -160,7 +160,7 @@ def test_the_split_is_the_same_everywhere_and_recordings_without_artist_are_thei
 
 
 def test_no_collection(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"none of annotations_final\.csv, tags\.csv"):
+    with pytest.raises(FileNotFoundError, match=r"none of annotations_final\.csv, autotagging.*, tags\.csv"):
         datasets.read(tmp_path)
     with pytest.raises(FileNotFoundError):
         datasets.audio_folder(tmp_path / "none")
