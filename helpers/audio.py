@@ -152,6 +152,8 @@ def _window_and_filters():
 
 def _chroma_energy(samples):
     power = np.abs(librosa.stft(_checked(samples), n_fft=CHROMA_N_FFT, hop_length=HOP_LENGTH)) ** 2
+    if power.max() <= AMIN:
+        return np.zeros((12, power.shape[1]), np.float32)  # silence, in which there is no tuning to estimate
     return librosa.feature.chroma_stft(S=power, sr=SR, n_fft=CHROMA_N_FFT, norm=None)
 
 
