@@ -25,12 +25,8 @@ def path(request):
     return request.param
 
 
-@pytest.fixture
-def notebook(path):
-    return nbformat.read(path, as_version=4)
-
-
-def test_anatomy(path, notebook):
+def test_anatomy(path):
+    notebook = nbformat.read(path, as_version=4)
     text = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     assert [bool(re.match(r"# \S", line)) for source in text for line in source.splitlines()].count(True) == 1
     assert notebook.cells[0].source.startswith("# ") and "**You will learn**" in notebook.cells[2].source
@@ -46,16 +42,16 @@ def test_anatomy(path, notebook):
     assert len(rows) == 1 and f"({here})" in rows[0]
 
 
-def test_code_cells_are_short_and_touch_nothing_outside(notebook):
-    written = [cell for cell in notebook.cells if "setup" not in cell.metadata.get("tags", [])]
+def test_code_cells_are_short_and_touch_nothing_outside(path):
+    written = [cell for cell in nbformat.read(path, as_version=4).cells if "setup" not in cell.metadata.get("tags", [])]
     cells = [cell.source for cell in written if cell.cell_type == "code"]
     lengths = [len(source.splitlines()) for source in cells]
     assert max(lengths) <= 20 and statistics.median(lengths) <= 9
     assert not any(re.search(r"^\s*[!%]", source, re.M) or "/home/" in source for source in cells)
 
 
-def test_stored_outputs_are_of_one_linear_run_and_small(path, notebook):
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+def test_stored_outputs_are_of_one_linear_run_and_small(path):
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     outputs = [output for cell in cells for output in cell.outputs]
     assert not any(output.output_type == "error" or output.get("name") == "stderr" for output in outputs)
@@ -119,14 +115,14 @@ def test_somebody_else_s_helpers_is_passed_over_or_refused(project, tmp_path):
     decoy = tmp_path / "helpers"
     decoy.mkdir()
     for name in ("__init__", "paths", "session"):
-        (decoy / f"{name}.py").write_text("raise_if_used = True\n")
+        (decoy / f"{name}.py").touch()
     result = run_setup(project, project / "notebooks", PYTHONPATH=str(tmp_path))
     assert str(project / "helpers" / "session.py") in result.stdout, result.stderr
     result = run_setup(project, project / "notebooks", "import helpers.session\n", PYTHONPATH=str(tmp_path))
     assert "wrong helpers" in result.stderr and str(decoy) in result.stderr
 
 
-def test_on_colab_set_up_clones_once_and_a_new_kernel_finds_the_work_done(project, tmp_path):
+def test_on_colab_set_up_clones_once_and_finds_the_work_done_or_the_project_on_drive(project, tmp_path):
     content, git, asked = tmp_path / "content", tmp_path / "bin" / "git", tmp_path / "asked"
     content.mkdir()
     git.parent.mkdir()
@@ -141,6 +137,10 @@ def test_on_colab_set_up_clones_once_and_a_new_kernel_finds_the_work_done(projec
     made = re.search(rf"made {root}/data/.*", first.stdout)[0]
     restarted = run_setup(project, content, work, content, PATH="", CRNN_DATA="")  # no git: nothing is cloned
     assert made in restarted.stdout, restarted.stderr
+    drive = content / "drive" / "MyDrive"
+    drive.mkdir(parents=True)
+    root.rename(drive / root.name)
+    assert f"{drive / root.name}/helpers" in run_setup(project, content, content=content, PATH="").stdout
 
 
 def test_importing_helpers_loads_no_network_library(project):
@@ -149,23 +149,15 @@ def test_importing_helpers_loads_no_network_library(project):
     assert result.stdout.strip() == "False", result.stderr
 
 
-@pytest.fixture
-def runner(project, monkeypatch):
+@pytest.mark.parametrize("data", ["demo", "msd_real"])
+def test_every_notebook_runs(path, project, data, monkeypatch, request):
     monkeypatch.setattr(series, "HERE", project / "notebooks")
     monkeypatch.setenv("CRNN_PRESET", "test")
-    monkeypatch.chdir(project)
-    return project
-
-
-def test_every_notebook_runs_on_demo_data(path, runner, monkeypatch):
-    monkeypatch.setenv("CRNN_DATA", "data/tiny")  # relative to where the command was called
-    series.execute(runner / "notebooks" / path.name)
-
-
-def test_every_notebook_runs_on_real_data(path, runner, real_data, monkeypatch):
-    monkeypatch.setenv("CRNN_DATA", str(real_data / "msd_real"))
-    series.execute(runner / "notebooks" / path.name)
-    drawn = list((runner / "figures" / "msd_real").glob("*.svg"))
+    monkeypatch.chdir(project)  # relative to where the command was called
+    folder = "data/tiny" if data == "demo" else str(request.getfixturevalue("real_data") / data)
+    monkeypatch.setenv("CRNN_DATA", folder)
+    series.execute(project / "notebooks" / path.name)
+    drawn = (project / "figures" / "msd_real").glob("*.svg")
     assert not any("synthetic" in figure.read_text() for figure in drawn)
 
 
