@@ -25,7 +25,6 @@ long: $(VENV)/ready
 
 # A static site in book/_build/html, from the notebooks as they are; open its index.html in a browser.
 book: $(VENV)/ready
-	$(RUN) -m pip install -qq --constraint constraints.txt --editable '.[book]'
 	$(RUN) -m sphinx -q -c book . book/_build/html
 	@cp book/_build/html/README.html book/_build/html/index.html
 	@echo "The book is in book/_build/html; open index.html there."

@@ -114,11 +114,7 @@ def extract(
         found = [path for path in find_files(folder, "") if path.suffix.lower() in SUFFIXES]
         labels = pd.DataFrame(index=[path.relative_to(folder).as_posix() for path in found])
     labels, settings = _checked_labels(labels), (bool(squared_twice), np.dtype(dtype).name)
-    files = [as_on_disk(folder / name) for name in labels.index]
-    published = [file.with_suffix(".npy") for file in files]  # which stands for a recording that is not there
-    files = [
-        other if other.is_file() and not file.is_file() else file for file, other in zip(files, published, strict=True)
-    ]
+    files = [_source(folder / name) for name in labels.index]
     stats = [file.stat() if file.is_file() else None for file in files]
     states = [(str(file), stat and (stat.st_size, stat.st_mtime_ns)) for file, stat in zip(files, stats, strict=True)]
     keys = [joblib.hash((FRONT_END, settings, state)) for state in states]
@@ -164,6 +160,13 @@ def _checked_labels(labels):
     if len(wrong := labels.columns[~labels.isin([0, 1]).all().to_numpy()]):
         raise ValueError(f"labels has values other than 0 and 1 for {wrong[0]!r}; say which count as 1.")
     return labels.astype(np.uint8).sort_index()
+
+
+def _source(path):
+    """Return the recording at `path`, or the published spectrogram that stands for one that is not there."""
+    file = as_on_disk(path)
+    published = file.with_suffix(".npy")
+    return published if not file.is_file() and published.is_file() else file
 
 
 def _keep(file, kept, squared_twice, dtype):

@@ -31,8 +31,7 @@ def audio_folder(data_folder: Path) -> Path:
     folder = Path(data_folder)
     if paths.is_synthetic(folder) and not (folder / "tags.csv").is_file():
         return demo.ensure(folder, sound=True) / "audio"
-    suffixes = audio.SUFFIXES | {".npy"}  # published spectrograms
-    found = any(path.suffix.lower() in suffixes for path in reading.find_files(folder, ""))
+    found = any(path.suffix.lower() in audio.SUFFIXES for path in reading.find_files(folder, ""))
     return folder if found else demo.ensure(sound=True) / "audio"
 
 
@@ -42,8 +41,10 @@ def spectrograms(data_folder: Path, num_clips: int | None = None):
     `x`: `streaming.Rows` (clips, 96, 1366, 1) on the disk, made anew if anything has changed, without broken
     recordings. `num_clips`: at most so many of each part.
     """
-    folder = audio_folder(data_folder)
-    if not any((folder / name).is_file() for name in READERS):
+    folder = Path(data_folder)
+    if not _is_collection(folder):
+        folder = audio_folder(folder)
+    if not _is_collection(folder):
         folder = demo.ensure(sound=True) / "audio"
     labels, split = read(folder)
     packed = paths.SNAPSHOTS / f"{paths.provenance(folder)['dataset']}_mel.h5"
@@ -56,6 +57,10 @@ def spectrograms(data_folder: Path, num_clips: int | None = None):
     labels, split = _tagged(labels, split[labels.index], f"{folder}, leaving out what cannot be read")
     keep = (split.groupby(split).cumcount() < (num_clips or len(split))).to_numpy()
     return x.take(keep), labels[keep], split[keep], folder
+
+
+def _is_collection(folder):
+    return any((folder / name).is_file() for name in READERS)
 
 
 def magnatagatune(folder: Path, num_tags: int = 50) -> tuple[pd.DataFrame, pd.Series]:

@@ -67,7 +67,7 @@ def save(fig: plt.Figure, name: str, provenance: dict, table: pd.DataFrame | Non
         "preset": paths.preset(),
         "date": f"{pd.Timestamp.now('UTC'):%Y-%m-%d}",
         "versions": f"matplotlib {matplotlib.__version__}, numpy {np.__version__}, pandas {pd.__version__}",
-        "table_sha256": "" if table is None else hashlib.sha256(target.with_suffix(".csv").read_bytes()).hexdigest(),
+        "table_sha256": "" if table is None else _checksum(target.with_suffix(".csv")),
     }
     _enter(target.with_name("manifest.csv"), row)
     return target
@@ -93,17 +93,27 @@ def _enter(manifest: Path, row: dict) -> None:
             rows.to_csv(temporary, index=False, lineterminator="\n")
 
 
+def _checksum(table: Path) -> str:
+    return hashlib.sha256(table.read_bytes().replace(b"\r\n", b"\n")).hexdigest()  # Git changes line ends on Windows
+
+
 def redraw() -> list[Path]:
-    """Draw the papers' figures of all data sets again, each from the table beside it; return their PNG files."""
+    """Draw the papers' figures of all data sets again, each from the table beside it; return their PNG files.
+
+    The manifest tells of the run that made the tables: ValueError for a table that is missing or was changed since.
+    """
     style()
     drawn = []
     for manifest in sorted(paths.FIGURES.glob("*/manifest.csv")):
         rows = pd.read_csv(manifest, keep_default_na=False).set_index("figure")
-        for name, label in rows.loc[rows.index.isin(FIGURES), "label"].items():
-            drawn.append(manifest.with_name(f"{name}.png"))
-            table = pd.read_csv(drawn[-1].with_suffix(".csv"), keep_default_na=False, na_values=[""])
-            fig, _ = FIGURES[name](table)
-            _write(fig, drawn[-1], label)
+        for name, row in rows[rows.index.isin(FIGURES)].iterrows():
+            table = manifest.with_name(f"{name}.csv")
+            if not table.exists() or _checksum(table) != row["table_sha256"]:
+                advice = f"restore it (git checkout) or run the notebook {row['notebook']}."
+                raise ValueError(f"{table} is missing, or was changed since its figure was made: {advice}")
+            fig, _ = FIGURES[name](pd.read_csv(table, keep_default_na=False, na_values=[""]))
+            drawn.append(table.with_suffix(".png"))
+            _write(fig, drawn[-1], row["label"])
             plt.close(fig)
     return drawn
 

@@ -46,6 +46,8 @@ def vocabulary(folder: Path) -> list[str]:
 
 
 def top_tags(tags: pd.DataFrame, k: int) -> list[str]:
-    """Return the `k` tags (or all) that most songs of `lastfm.read_tags` carry, ties in alphabetical order."""
+    """Return the `k` tags that most songs of `lastfm.read_tags` carry, ties by name. ValueError if there are fewer."""
     counts = Counter(tag for row in tags["tags"] for tag in {nfc(tag) for tag, _ in row})
+    if len(counts) < k:
+        raise ValueError(f"{k} tags were asked for, but the data holds {len(counts)} different tags.")
     return sorted(counts, key=lambda tag: (-counts[tag], tag))[:k]

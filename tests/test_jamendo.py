@@ -61,6 +61,19 @@ def test_published_spectrograms_are_taken_and_missing_ones_listed(tmp_path):
         assert mel.max() - mel.min() <= 80.1
 
 
+def test_a_folder_of_spectrograms_alone_is_trained_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.paths, "SNAPSHOTS", tmp_path / "snapshots")
+    folder = tmp_path / "jamendo"
+    (folder / "00").mkdir(parents=True)
+    np.save(folder / "00/1.npy", np.random.default_rng(0).normal(0, 20, (96, 1400)))
+    for name in "23":
+        (folder / f"00/{name}.npy").write_bytes((folder / "00/1.npy").read_bytes())
+    parts = zip(("train", "validation", "test"), "123", strict=True)
+    write_lists(folder, {part: [(f"00/{name}.mp3", "genre---rock")] for part, name in parts})
+    x, labels, _, found = datasets.spectrograms(folder)
+    assert found == folder and x.shape == (3, 96, 1366, 1) and list(labels) == ["genre---rock"]
+
+
 def test_a_track_in_two_lists_is_refused(tmp_path):
     rows = [("00/1.mp3", "genre---rock")]
     write_lists(tmp_path, {"train": rows, "validation": rows, "test": [("00/2.mp3", "genre---rock")]})

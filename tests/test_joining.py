@@ -188,6 +188,8 @@ def test_the_vocabularies_and_choi_s_categories_are_the_papers():
 def test_top_tags_counts_songs_and_breaks_ties_by_name():
     table = pd.DataFrame({"tags": [[("b", 100), ("b", 1), ("a", 3)], [("c", 5), ("b", 0)], [("c", 1), ("a", 1)], []]})
     assert tags.top_tags(table, 2) == ["a", "b"] and tags.top_tags(table, 3) == ["a", "b", "c"]
+    with pytest.raises(ValueError, match="4 tags were asked for, but the data holds 3"):
+        tags.top_tags(table, 4)
 
 
 def test_mason_s_list_is_the_reference_s(real_data):

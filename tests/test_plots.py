@@ -62,6 +62,10 @@ def test_every_figure_of_the_papers_is_redrawn_from_its_table(figures):
     stamped = {path.stem for path in figures.glob("*/*.svg") if "synthetic demo data" in path.read_text()}
     assert stamped == {path.stem for path in figures.glob("demo/*.png")} - {"choi_table_1_time"}  # times show no data
     assert [path.read_bytes() for path in sorted(figures.glob("*/*.csv"))] == first
+    table = figures / "demo" / "mason_table_1_songs_remaining.csv"
+    table.write_text(table.read_text().replace("252,", "253,"))  # it is not the run's any more
+    with pytest.raises(ValueError, match=r"songs_remaining\.csv .*changed since"):
+        plots.redraw()
 
 
 def test_the_manifest_says_where_figures_came_from_and_real_ones_how_many_songs_they_show(figures, monkeypatch):
