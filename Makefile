@@ -64,6 +64,8 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear $(VENV)
 	$(RUN) -m pip install -qq --upgrade pip
 	$(RUN) -m pip install -qq --constraint constraints.txt --editable '.[dev]'
+	@# Two processes that fill numba's cache at once can mix their files, and every later one then crashes.
+	$(RUN) -c "import numpy as np; from helpers.audio import segments_pitches; segments_pitches(np.sin(np.arange(24000.0)))"
 	touch $@
 
 # Without the project and, in the end, without pip: nothing more can be installed.

@@ -61,6 +61,8 @@ def notebooks(names: list[str] = ()) -> list[Path]:
 def run(names: list[str], save: bool) -> None:
     """Execute notebooks, each in a process of its own, one line each; if one fails, stop the others and exit with 1."""
     start, chosen = time.perf_counter(), notebooks(names)
+    # Fills numba's cache: two processes that do so at once can mix their files, and every later one then crashes.
+    subprocess.run([sys.executable, "-c", "import librosa.onset, librosa.feature"], check=True)
     waiting = sorted(chosen, key=lambda path: list(AFTER).index(path.name[:2]))
     running: dict[Path, subprocess.Popen] = {}
     try:
