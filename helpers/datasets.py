@@ -59,6 +59,25 @@ def spectrograms(data_folder: Path, num_clips: int | None = None):
     return x.take(keep), labels[keep], split[keep], folder
 
 
+def artists(folder: Path, recordings: pd.Index) -> pd.Series:
+    """Return the artist of each of a collection's `recordings` in `joining.plain` form, its path where none is named.
+
+    The names of MagnaTagATune's files begin with the artist's.
+    """
+    if (Path(folder) / "annotations_final.csv").is_file():
+        known = {path: path.split("/")[-1].split("-")[0] for path in recordings}
+    elif lists := sorted(Path(folder).glob("autotagging_top50tags-*.tsv")):
+        rows = [line.split("\t") for source in lists for line in source.read_text("utf-8").splitlines()]
+        known = {path: artist for _, artist, _, path, *_ in rows}
+    else:
+        known = dict(_read_table(Path(folder) / "tags.csv", ",", "path", "tags").get("artist", {}))
+    return pd.Series(_named(known, recordings), recordings, name="artist")
+
+
+def _named(known, recordings):
+    return [joining.plain(known.get(path, "").strip()) or path for path in recordings]
+
+
 def _is_collection(folder):
     return any((folder / name).is_file() for name in READERS)
 
@@ -90,8 +109,7 @@ def tagged_folder(source: Path, num_tags: int = 50) -> tuple[pd.DataFrame, pd.Se
     labels = pd.DataFrame([[tag in row for tag in vocabulary] for row in carried], table.index, vocabulary, "uint8")
     if "split" in table:
         return _tagged(labels, table["split"], source)
-    artists = [joining.plain(artist.strip()) for artist in table.get("artist", [""] * len(table))]
-    artists = [artist or path for artist, path in zip(artists, table.index, strict=True)]
+    artists = _named(dict(table.get("artist", {})), table.index)
     ranked = sorted(set(artists), key=lambda name: hashlib.sha256(name.encode()).digest())
     num_test, num_valid = (max(1, round(share * len(ranked))) for share in (0.2, 0.15))
     sides = dict.fromkeys(ranked, "train") | dict.fromkeys(ranked[: num_test + num_valid], "valid")

@@ -62,8 +62,8 @@ def _analysed(path):
 
 
 def mel_input(clip: np.ndarray, model) -> np.ndarray:
-    """Return the log-mel-spectrogram of a clip as a batch of one; squared twice for the network of 2016 alone."""
-    return audio.log_mel(clip, squared_twice=model.name == "choi_crnn_2016")[np.newaxis, ..., np.newaxis]
+    """Return the log-mel-spectrogram of a clip as a batch of one; squared twice for `choi_crnn_2016` and its kin."""
+    return audio.log_mel(clip, squared_twice=model.name.startswith("choi_crnn_2016"))[np.newaxis, ..., np.newaxis]
 
 
 def predict(model, x: np.ndarray) -> np.ndarray:
