@@ -214,3 +214,18 @@ def test_untagged_recordings_give_way_to_the_demo_songs(tmp_path, monkeypatch):
     assert found == tmp_path / "demo" / "audio" and len(x) == len(labels) == len(list(found.glob("*.mp3")))
     assert (tmp_path / "snapshots" / "demo_mel.h5").exists()
     check(*datasets.read(datasets.audio_folder(tmp_path / "demo")))
+
+
+def test_artists_are_those_of_each_layout_or_else_the_path(tmp_path):
+    write_table(tmp_path, "path,artist,tags\na.mp3,The Xs,slow\nb.mp3, THE XS!,slow\nc.mp3, ,slow\n")
+    recordings = pd.Index(["c.mp3", "b.mp3", "a.mp3"])
+    assert datasets.artists(tmp_path, recordings).to_dict() == {"c.mp3": "c.mp3", "b.mp3": "thexs", "a.mp3": "thexs"}
+    write_table(tmp_path, "path,tags\na.mp3,slow\n")
+    assert datasets.artists(tmp_path, recordings[2:]).tolist() == ["a.mp3"]
+    header = "TRACK_ID\tARTIST_ID\tALBUM_ID\tPATH\tDURATION\tTAGS\n"
+    line = "track_1\tartist_7\talbum_2\t15/215.mp3\t151.4\tgenre---metal\tgenre---rock\n"
+    write_table(tmp_path, header + line, "autotagging_top50tags-test.tsv")
+    assert datasets.artists(tmp_path, pd.Index(["15/215.mp3"])).tolist() == ["artist7"]
+    write_table(tmp_path, mtat(), "annotations_final.csv")
+    clip = "f/some_band-an_album-01-song-30-59.mp3"
+    assert datasets.artists(tmp_path, pd.Index([clip])).to_dict() == {clip: "someband"}

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from keras import layers
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import f1_score, roc_auc_score
 
 import solutions
 from helpers import audio, metrics, models
@@ -219,3 +219,18 @@ def test_beyond_2_against_a_network_that_hears_one_place():
 def test_beyond_3_is_minus_one_if_rare_tags_are_far_from_a_half():
     table = pd.DataFrame({"num_positives": [1, 2, 5, 9], "auc": [1.0, 0.2, 0.6, 0.5]})
     assert solutions.beyond_3(table) == -1.0
+
+
+def test_own_tags_1_hands_out_the_blocks_one_by_one():
+    values = np.repeat([[1, 2, 3, 4, 5]], [64, 128, 128, 128, 32], axis=1)
+    found = solutions.own_tags_1(values, lambda part: part.mean() + part.shape[1] / 1000)
+    expected = {"block 1": 1.064, "block 2": 2.128, "block 3": 3.128, "block 4": 4.128, "GRU": 5.032}
+    assert found == pytest.approx(expected)
+
+
+def test_own_tags_2_against_every_threshold():
+    rng = np.random.default_rng(0)
+    labels, scores = rng.integers(0, 2, (30, 3)), rng.random((30, 3)).round(1)  # with ties
+    grid = np.linspace(0, 1, 101)
+    best = [max(f1_score(labels[:, i], scores[:, i] >= cut, zero_division=0) for cut in grid) for i in range(3)]
+    assert solutions.own_tags_2(labels, scores) == pytest.approx(np.mean(best), abs=1e-3)

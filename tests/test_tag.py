@@ -124,7 +124,7 @@ def test_names_are_never_guessed(music, tmp_path, capsys):
 
 def test_a_log_mel_network_sees_the_centre_squared_once_unless_it_is_that_of_2016(music):
     clip = audio.load_clip(music / "a.wav")
-    for name, twice in (("own", False), ("choi_crnn_2016", True)):
+    for name, twice in (("own", False), ("choi_crnn_2016", True), ("choi_crnn_2016_own_tags", True)):
         x = tag.features(music / "a.wav", tiny(MEL, name=name))
         assert x.shape == (1, 96, 1366, 1)
         np.testing.assert_array_equal(x[0, ..., 0], audio.log_mel(clip, squared_twice=twice))
