@@ -1,16 +1,18 @@
-"""What every notebook does first: print versions, hardware and data, fix the seed, set the figure style."""
+"""What every notebook does first: versions, hardware, data, seed, style; the form fields of its configuration cell."""
 
 import logging
 import os
 import platform
+import re
 import shutil
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from helpers import demo, paths, plots
+from helpers import demo, paths, plots, snapshots, tags
 
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "h5py", "scikit-learn", "librosa")
 _started = time.monotonic()
@@ -45,12 +47,49 @@ def took() -> None:
     print(f"This notebook took {minutes} min {seconds} s on {os.cpu_count()} CPU cores, preset {paths.preset()}.")
 
 
-def use_drive(folder: str = "/content/drive/MyDrive/crnn-music-tagging-data") -> None:
-    """Mount Google Drive on Colab and keep snapshots and results there, so that they outlive the session."""
-    from google.colab import drive  # exists on Colab only
+def choose(preset: str, use_drive: bool = False) -> str:
+    """Return the preset: `preset` unless `CRNN_PRESET` is set; `use_drive` keeps snapshots and results on Drive."""
+    before, paths.PRESET = paths.preset(), preset
+    if paths.preset() != before:
+        print(f"Preset: {preset}.")
+    if use_drive:
+        from google.colab import drive  # exists on Colab only
 
-    drive.mount("/content/drive")
-    paths.SNAPSHOTS, paths.RESULTS = Path(folder, "snapshots"), Path(folder, "results")
+        drive.mount("/content/drive")
+        folder = Path("/content/drive/MyDrive/crnn-music-tagging-data")
+        paths.SNAPSHOTS, paths.RESULTS = folder / "snapshots", folder / "results"
+    return paths.preset()
+
+
+def songs(snapshot: str, dataset: Path, segments: tuple[int, ...]) -> dict[int, pd.DataFrame]:
+    """Return the songs at each number of `segments`: those of `dataset`, or those of the files that `snapshot` names.
+
+    The path of a file, or its name in `paths.SNAPSHOTS`, stands for those of the other numbers too; "upload" asks for
+    files on Colab. Raises ValueError if they do not hold what is needed, and what `snapshots.load` raises.
+    """
+    path = Path(snapshot).expanduser()
+    path = path if path.is_file() else paths.SNAPSHOTS / path
+    files = sorted({path.with_name(re.sub(r"segments-\d+", f"segments-{count}", path.name)) for count in segments})
+    if not snapshot:
+        files = snapshots.ensure(dataset, tags.vocabulary(dataset), segments)
+    elif snapshot == "upload":
+        from google.colab import files as dialog  # exists on Colab only
+
+        files = []
+        for name, data in dialog.upload().items():
+            files.append(paths.SNAPSHOTS / name)
+            with paths.atomic(files[-1]) as temporary:
+                temporary.write_bytes(data)
+    tables = list(map(snapshots.load, files))
+    found = {table.attrs["segments"]: table for table in tables}
+    origins = {"{dataset} (synthetic: {synthetic})".format(**table.attrs["provenance"]) for table in tables}
+    about = f"{', '.join(map(str, files)) or 'no file'}, songs of {' and '.join(sorted(origins))}"
+    if not found.keys() >= set(segments) or len(origins) > 1:
+        needed = f"{list(segments)} segments of one data set are needed: give a file of each, from notebook 01"
+        raise ValueError(f"SNAPSHOT = {snapshot!r} gives {about} with {sorted(found)} segments; {needed}.")
+    if snapshot:
+        print(f"Data of this notebook: {about}")
+    return {count: found[count] for count in segments}
 
 
 def _version(package):

@@ -153,6 +153,7 @@ def test_the_oracle_knows_its_tags_and_leaves_room_for_learning(folder):
         assert 0.7 < oracle["auc"].mean() < 0.95 and oracle["auc"].between(0.49, 1).all()
     songs.attrs["vocabulary"] = ["rock", "no such tag"]
     assert np.isnan(demo.oracle(songs, folder)["auc"][1])
+    assert demo.oracle(songs.assign(track_id="TR of another set"), folder)["auc"].isna().all()
     songs = pd.read_csv(folder / "oracle.csv").query("style == 'rock'")
     songs.attrs["vocabulary"] = MASON_TOP50
     assert demo.oracle(songs, folder)["auc"].to_numpy() == pytest.approx(0.5)  # nothing tells them apart

@@ -44,11 +44,12 @@ def oracle(songs: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
     `songs`: their `track_id` in the demo set in `folder`, and `attrs["vocabulary"]`, of which each has a tag. The AUC
     is the chance that a song with the tag has a higher true probability of it than one without; a tie is half. NaN
-    for a tag that no song lacks or that the generator does not know. Their mean is where learning ends.
+    for a tag that no song lacks or that the generator does not know, and for songs of another demo set. Their mean is
+    where learning ends.
     """
     vocabulary = songs.attrs["vocabulary"]
-    styles = pd.read_csv(Path(folder) / "oracle.csv").set_index("track_id")["style"]
-    probability = tag_probabilities().reindex(columns=vocabulary).loc[styles.loc[songs["track_id"]]].to_numpy()
+    styles = pd.read_csv(Path(folder) / "oracle.csv").set_index("track_id")["style"].reindex(songs["track_id"])
+    probability = tag_probabilities().reindex(index=styles, columns=vocabulary).to_numpy()
     # Only songs with at least one vocabulary tag were kept, which makes each tag of theirs more likely.
     kept = 1 - np.prod(1 - np.nan_to_num(probability), axis=1, keepdims=True)
     aucs = []
