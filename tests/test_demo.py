@@ -42,11 +42,12 @@ def recorded(sounding):
 def digest(folder):
     total = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        total.update(str(path.relative_to(folder)).encode() + path.read_bytes())
+        about = f"{path.relative_to(folder)} {path.stat().st_mtime_ns}"
+        total.update(about.encode() + path.read_bytes())
     return total.hexdigest()
 
 
-def test_the_same_seed_gives_the_same_bytes(tmp_path, monkeypatch):
+def test_the_same_seed_gives_the_same_bytes_and_times(tmp_path, monkeypatch):
     first, other = (demo.ensure(tmp_path / name, 12, seed, sound=True) for name, seed in (("a", 1), ("c", 2)))
     monkeypatch.setattr(demo, "Parallel", lambda n_jobs: list)  # whatever the workers
     monkeypatch.setattr(demo, "delayed", lambda work: work)

@@ -5,10 +5,12 @@ Nothing here comes from a real song, artist or listener. The same seed gives the
 
 import io
 import json
+import os
 import tempfile
 from functools import partial
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
 import soundfile
@@ -80,6 +82,9 @@ def _make(folder, about, write):
         new.mkdir()
         write(new, about["num_tracks"], about["seed"])
         (new / paths.DEMO_MARKER).write_text(json.dumps(about) + "\n")
+        stamp = int(joblib.hash(about)[:7], 16)  # so that snapshots know their files in a set made anew elsewhere
+        for path in new.rglob("*"):
+            os.utime(path, (stamp, stamp))
         if _marker(folder) != about:  # another process may have been faster
             if folder.exists():  # moved, not deleted: a run killed meanwhile must not leave half of it
                 folder.rename(Path(temporary) / "old")
