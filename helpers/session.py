@@ -62,10 +62,9 @@ def choose(preset: str, use_drive: bool = False) -> str:
 
 
 def songs(snapshot: str, dataset: Path, segments: tuple[int, ...]) -> dict[int, pd.DataFrame]:
-    """Return the songs at each number of `segments`: those of `dataset`, or those of the files that `snapshot` names.
+    """Return the songs by number of `segments`, of `dataset` or of what `snapshot` names; ValueError if one is missing.
 
-    The path of a file, or its name in `paths.SNAPSHOTS`, stands for those of the other numbers too; "upload" asks for
-    files on Colab. Raises ValueError if they do not hold what is needed, and what `snapshots.load` raises.
+    `snapshot`: a file's path, or name in `paths.SNAPSHOTS`, with its like of the other numbers; "upload" asks on Colab.
     """
     path = Path(snapshot).expanduser()
     path = path if path.is_file() else paths.SNAPSHOTS / path
@@ -80,15 +79,13 @@ def songs(snapshot: str, dataset: Path, segments: tuple[int, ...]) -> dict[int, 
             files.append(paths.SNAPSHOTS / name)
             with paths.atomic(files[-1]) as temporary:
                 temporary.write_bytes(data)
-    tables = list(map(snapshots.load, files))
-    found = {table.attrs["segments"]: table for table in tables}
-    origins = {"{dataset} (synthetic: {synthetic})".format(**table.attrs["provenance"]) for table in tables}
-    about = f"{', '.join(map(str, files)) or 'no file'}, songs of {' and '.join(sorted(origins))}"
-    if not found.keys() >= set(segments) or len(origins) > 1:
-        needed = f"{list(segments)} segments of one data set are needed: give a file of each, from notebook 01"
-        raise ValueError(f"SNAPSHOT = {snapshot!r} gives {about} with {sorted(found)} segments; {needed}.")
+    found = {table.attrs["segments"]: table for table in map(snapshots.load, files)}
+    origins = {"{dataset} (synthetic: {synthetic})".format(**table.attrs["provenance"]) for table in found.values()}
+    about = f"{sorted(found)} segments of {' and '.join(sorted(origins))} in {', '.join(map(str, files)) or 'no file'}"
+    if len(origins) > 1 or not found.keys() >= set(segments):
+        raise ValueError(f"SNAPSHOT has {about}; give {segments} of one data set: notebook 01 makes a file of each.")
     if snapshot:
-        print(f"Data of this notebook: {about}")
+        print(f"Songs: {about}")
     return {count: found[count] for count in segments}
 
 

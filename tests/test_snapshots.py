@@ -196,7 +196,7 @@ def test_a_wrong_snapshot_is_named_and_what_to_do_is_said(stored, tmp_path, monk
         session.songs(str(stored[0]), tmp_path, (12, 512))
     other = stored[0].with_name("other.pkl")
     other.write_bytes(stored[0].read_bytes())
-    with pytest.raises(ValueError, match=r"other\.pkl, .* with \[12\] segments; \[12, 20\] segments .* notebook 01"):
+    with pytest.raises(ValueError, match=r"has \[12\] segments .*other\.pkl; give \(12, 20\) .* notebook 01"):
         session.songs(str(other), tmp_path, (12, 20))
     other.write_bytes(sealed(Call(os.mkdir, str(tmp_path / "victim"))))
     with pytest.raises(pickle.UnpicklingError, match=r"other\.pkl was not loaded: it names \w+\.mkdir"):
@@ -204,8 +204,8 @@ def test_a_wrong_snapshot_is_named_and_what_to_do_is_said(stored, tmp_path, monk
     assert not (tmp_path / "victim").exists()
     mixed = snapshots.ensure(write_set(tmp_path / "b"), ["rock", "jazz"], (20,), tmp_path)
     upload(stored[0], *mixed, monkeypatch=monkeypatch)
-    with pytest.raises(ValueError, match="of one data set are needed"):
+    with pytest.raises(ValueError, match=r"of b \(.*\) and my-songs \(.* of one data set"):
         session.songs("upload", tmp_path, (12, 20))
     upload(monkeypatch=monkeypatch)
-    with pytest.raises(ValueError, match="gives no file"):
+    with pytest.raises(ValueError, match="in no file"):
         session.songs("upload", tmp_path, (12,))

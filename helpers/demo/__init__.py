@@ -46,8 +46,7 @@ def oracle(songs: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
     `songs`: their `track_id` in the demo set in `folder`, and `attrs["vocabulary"]`, of which each has a tag. The AUC
     is the chance that a song with the tag has a higher true probability of it than one without; a tie is half. NaN
-    for a tag that no song lacks or that the generator does not know, and for songs of another demo set. Their mean is
-    where learning ends.
+    for a tag that no song lacks or that nobody knows, and of another set's songs. Their mean is where learning ends.
     """
     vocabulary = songs.attrs["vocabulary"]
     styles = pd.read_csv(Path(folder) / "oracle.csv").set_index("track_id")["style"].reindex(songs["track_id"])
