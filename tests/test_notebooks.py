@@ -157,6 +157,8 @@ def test_importing_helpers_loads_no_network_library(project):
 
 @pytest.mark.parametrize("data", ["demo", "msd_real"])
 def test_every_notebook_runs(path, project, data, monkeypatch, request):
+    if data == "msd_real" and path.name[:2] in ("02", "03", "07"):
+        pytest.skip("it reads recordings or nothing: the real MSD files change nothing")
     monkeypatch.setattr(series, "HERE", project / "notebooks")
     monkeypatch.setenv("CRNN_PRESET", "test")
     monkeypatch.chdir(project)  # relative to where the command was called

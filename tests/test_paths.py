@@ -99,7 +99,7 @@ def test_a_full_disk_is_named_and_leaves_the_old_file(tmp_path):
 WRITER = """
 import sys
 from pathlib import Path
-from helpers import paths, session
+from helpers import paths
 for i in range(10**6):
     with paths.atomic(Path(sys.argv[1])) as temporary:
         temporary.write_bytes(bytes([i % 256]) * 10**6)
