@@ -10,19 +10,21 @@ from pathlib import Path
 from uuid import uuid4
 
 ROOT = Path(__file__).resolve().parent.parent
-DATA = ROOT / "data"
+# On Colab a project on Drive has its data on the local disk: thousands of small files are slow on Drive.
+DATA = Path("/content/data") if ROOT.is_relative_to("/content/drive") else ROOT / "data"
 FIGURES = ROOT / "figures"
 RESULTS = ROOT / "results"
-SNAPSHOTS = DATA / "snapshots"
+SNAPSHOTS = ROOT / "data" / "snapshots"
 DEMO = DATA / "demo"
 DEMO_MARKER = "SYNTHETIC_DEMO_DATA.txt"
+PRESET = "demo"  # a notebook's form may choose another, where `CRNN_PRESET` is not set
 
 
 def preset() -> str:
-    """Return the preset named by `CRNN_PRESET`: "demo" (default), "paper", or "test" (seconds, for the tests)."""
-    name = os.environ.get("CRNN_PRESET", "demo")
+    """Return the preset: `CRNN_PRESET`, or else `PRESET`, of "demo", "paper" and "test" (seconds, for the tests)."""
+    name = os.environ.get("CRNN_PRESET", PRESET)
     if name not in ("demo", "paper", "test"):
-        raise ValueError(f"CRNN_PRESET is {name!r}; use 'demo', 'paper' or 'test'.")
+        raise ValueError(f"The preset is {name!r}; use 'demo', 'paper' or 'test'.")
     return name
 
 

@@ -355,7 +355,7 @@ def score_intervals(table: pd.DataFrame, x: str, by=None, score="macro_auc", ora
         points = (rows[score], places) if horizontal else (places, rows[score])
         ax.scatter(*points, s=30, color=color, label=plain(name))
     guide(0.5, **CONSTANT)
-    if oracle is not None:
+    if pd.notna(oracle):  # None: real songs; NaN: a demo set that is not here
         guide(oracle, **ORACLE)
     along.set_ticks(range(len(names)), [plain(name) for name in names])
     along.set(inverted=horizontal, label_text=x)

@@ -1,16 +1,18 @@
-"""What every notebook does first: print versions, hardware and data, fix the seed, set the figure style."""
+"""What every notebook does first: versions, hardware, data, seed, style; the form fields of its configuration cell."""
 
 import logging
 import os
 import platform
+import re
 import shutil
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from helpers import demo, paths, plots
+from helpers import demo, paths, plots, snapshots, tags
 
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "h5py", "scikit-learn", "librosa")
 _started = time.monotonic()
@@ -45,12 +47,46 @@ def took() -> None:
     print(f"This notebook took {minutes} min {seconds} s on {os.cpu_count()} CPU cores, preset {paths.preset()}.")
 
 
-def use_drive(folder: str = "/content/drive/MyDrive/crnn-music-tagging-data") -> None:
-    """Mount Google Drive on Colab and keep snapshots and results there, so that they outlive the session."""
-    from google.colab import drive  # exists on Colab only
+def choose(preset: str, use_drive: bool = False) -> str:
+    """Return the preset: `preset` unless `CRNN_PRESET` is set; `use_drive` keeps snapshots and results on Drive."""
+    before, paths.PRESET = paths.preset(), preset
+    if paths.preset() != before:
+        print(f"Preset: {preset}.")
+    if use_drive:
+        from google.colab import drive  # exists on Colab only
 
-    drive.mount("/content/drive")
-    paths.SNAPSHOTS, paths.RESULTS = Path(folder, "snapshots"), Path(folder, "results")
+        drive.mount("/content/drive")
+        folder = Path("/content/drive/MyDrive/crnn-music-tagging-data")
+        paths.SNAPSHOTS, paths.RESULTS = folder / "snapshots", folder / "results"
+    return paths.preset()
+
+
+def songs(snapshot: str, dataset: Path, segments: tuple[int, ...]) -> dict[int, pd.DataFrame]:
+    """Return the songs by number of `segments`, of `dataset` or of what `snapshot` names; ValueError if one is missing.
+
+    `snapshot`: a file's path, or name in `paths.SNAPSHOTS`, with its like of the other numbers; "upload" asks on Colab.
+    """
+    path = Path(snapshot).expanduser()
+    path = path if path.is_file() else paths.SNAPSHOTS / path
+    files = sorted({path.with_name(re.sub(r"segments-\d+", f"segments-{count}", path.name)) for count in segments})
+    if not snapshot:
+        files = snapshots.ensure(dataset, tags.vocabulary(dataset), segments)
+    elif snapshot == "upload":
+        from google.colab import files as dialog  # exists on Colab only
+
+        files = []
+        for name, data in dialog.upload().items():
+            files.append(paths.SNAPSHOTS / name)
+            with paths.atomic(files[-1]) as temporary:
+                temporary.write_bytes(data)
+    found = {table.attrs["segments"]: table for table in map(snapshots.load, files)}
+    origins = {"{dataset} (synthetic: {synthetic})".format(**table.attrs["provenance"]) for table in found.values()}
+    about = f"{sorted(found)} segments of {' and '.join(sorted(origins))} in {', '.join(map(str, files)) or 'no file'}"
+    if len(origins) > 1 or not found.keys() >= set(segments):
+        raise ValueError(f"SNAPSHOT has {about}; give {segments} of one data set: notebook 01 makes a file of each.")
+    if snapshot:
+        print(f"Songs: {about}")
+    return {count: found[count] for count in segments}
 
 
 def _version(package):

@@ -60,7 +60,7 @@ def save(songs: pd.DataFrame, dataset: Path, report: dict | None = None, folder:
 def load(path: Path) -> pd.DataFrame:
     """Return the songs of a snapshot; pickle.UnpicklingError for a damaged or foreign file, of which nothing is run."""
     if not Path(path).is_file():
-        raise FileNotFoundError(f"No snapshot at {path}; notebook 01_join_and_pickle makes it.")
+        raise FileNotFoundError(f"No snapshot at {path}; notebook 01 makes it. On Drive? Then set USE_DRIVE = True.")
     raw = Path(path).read_bytes()
     try:
         if zlib.crc32(FORMAT + raw[:-4]) != int.from_bytes(raw[-4:]):

@@ -50,8 +50,9 @@ class Rows:
         return Rows(self.files, self.name, self.rows[index])
 
     def fingerprint(self) -> list:
-        """Return what tells these rows from others, for `joblib.hash`: path, size, time of the files; row numbers."""
-        return [list(map(_state, self.files)), self.name, self.rows]
+        """Return what tells these rows from others, for `joblib.hash`: what the files were made of; row numbers."""
+        made_of = [data.file.attrs.get("inputs") or _state(Path(data.file.filename)) for data in self.datasets]
+        return [made_of, self.name, self.rows]
 
 
 def labels(files: list[Path]) -> pd.DataFrame:

@@ -42,11 +42,12 @@ def recorded(sounding):
 def digest(folder):
     total = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        total.update(str(path.relative_to(folder)).encode() + path.read_bytes())
+        about = f"{path.relative_to(folder)} {path.stat().st_mtime_ns}"
+        total.update(about.encode() + path.read_bytes())
     return total.hexdigest()
 
 
-def test_the_same_seed_gives_the_same_bytes(tmp_path, monkeypatch):
+def test_the_same_seed_gives_the_same_bytes_and_times(tmp_path, monkeypatch):
     first, other = (demo.ensure(tmp_path / name, 12, seed, sound=True) for name, seed in (("a", 1), ("c", 2)))
     monkeypatch.setattr(demo, "Parallel", lambda n_jobs: list)  # whatever the workers
     monkeypatch.setattr(demo, "delayed", lambda work: work)
@@ -153,6 +154,7 @@ def test_the_oracle_knows_its_tags_and_leaves_room_for_learning(folder):
         assert 0.7 < oracle["auc"].mean() < 0.95 and oracle["auc"].between(0.49, 1).all()
     songs.attrs["vocabulary"] = ["rock", "no such tag"]
     assert np.isnan(demo.oracle(songs, folder)["auc"][1])
+    assert demo.oracle(songs.assign(track_id="TR of another set"), folder)["auc"].isna().all()
     songs = pd.read_csv(folder / "oracle.csv").query("style == 'rock'")
     songs.attrs["vocabulary"] = MASON_TOP50
     assert demo.oracle(songs, folder)["auc"].to_numpy() == pytest.approx(0.5)  # nothing tells them apart

@@ -33,6 +33,12 @@ def test_anatomy(path):
     first, last = tagged(notebook, "navigation")
     assert notebook.cells[1] is first and notebook.cells[-1] is last and len(notebook.cells) <= 45
     assert "## In this notebook" in notebook.cells[-2].source
+    assert "> **On Colab:** " in notebook.cells[2].source
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    form = 'USE_DRIVE = False  # @param {type:"boolean"}\nPRESET = "demo"  # @param ["demo", "paper", "test"]\n'
+    keeps = path.name[:2] not in ("00", "03")
+    assert (form in code) == ("session.choose(PRESET, USE_DRIVE)" in code) == keeps and "paths.preset" not in code
+    assert ('\nSNAPSHOT = ""  # @param' in code) == (path.name[:2] in ("04", "05", "06", "08"))
     (setup,) = tagged(notebook, "setup")
     assert setup.source == series.setup_cell(series.REPO, series.REF)
     assert len([line for line in setup.source.splitlines() if line and not line.startswith("#")]) <= 10
@@ -151,6 +157,8 @@ def test_importing_helpers_loads_no_network_library(project):
 
 @pytest.mark.parametrize("data", ["demo", "msd_real"])
 def test_every_notebook_runs(path, project, data, monkeypatch, request):
+    if data == "msd_real" and path.name[:2] in ("02", "03", "07"):
+        pytest.skip("it reads recordings or nothing: the real MSD files change nothing")
     monkeypatch.setattr(series, "HERE", project / "notebooks")
     monkeypatch.setenv("CRNN_PRESET", "test")
     monkeypatch.chdir(project)  # relative to where the command was called

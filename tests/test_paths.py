@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from helpers import paths
+from helpers import paths, session
 
 
 def test_the_preset_is_demo_unless_another_known_one_is_named(monkeypatch):
@@ -19,6 +19,36 @@ def test_the_preset_is_demo_unless_another_known_one_is_named(monkeypatch):
     monkeypatch.setenv("CRNN_PRESET", "papr")
     with pytest.raises(ValueError, match="'papr'; use 'demo', 'paper' or 'test'"):
         paths.preset()
+
+
+def test_a_notebook_s_form_chooses_the_preset_unless_the_variable_does(monkeypatch, capsys):
+    monkeypatch.setattr(paths, "PRESET", "demo")
+    monkeypatch.setenv("CRNN_PRESET", "test")
+    assert session.choose("paper") == paths.preset() == "test" and not capsys.readouterr().out
+    monkeypatch.delenv("CRNN_PRESET")
+    assert session.choose("demo") == "demo" and session.choose("paper") == paths.preset() == "paper"
+    assert capsys.readouterr().out == "Preset: demo.\nPreset: paper.\n"
+
+
+def test_use_drive_keeps_snapshots_and_results_there_and_nothing_else(monkeypatch):
+    monkeypatch.syspath_prepend(paths.ROOT / "tests" / "colab")
+    monkeypatch.setattr(pytest.importorskip("google.colab.drive"), "mount", lambda folder: None)
+    for name in ("PRESET", "SNAPSHOTS", "RESULTS"):
+        monkeypatch.setattr(paths, name, getattr(paths, name))
+    session.choose("demo", use_drive=True)
+    on_drive = [name for name, value in vars(paths).items() if str(value).startswith("/content/drive/MyDrive/")]
+    assert on_drive == ["RESULTS", "SNAPSHOTS"]
+
+
+def test_a_project_on_drive_makes_the_demo_set_on_the_local_disk(tmp_path):
+    root = tmp_path / "content" / "drive" / "MyDrive" / "crnn"
+    (root / "helpers").mkdir(parents=True)
+    source = (paths.ROOT / "helpers" / "paths.py").read_text().replace("/content", f"{tmp_path}/content")
+    (root / "helpers" / "paths.py").write_text(source)
+    code = "import paths; print(paths.DEMO, paths.SNAPSHOTS, paths.RESULTS)"
+    result = subprocess.run([sys.executable, "-c", code], cwd=root / "helpers", capture_output=True, text=True)
+    local = tmp_path / "content" / "data" / "demo"
+    assert result.stdout.split() == list(map(str, (local, root / "data" / "snapshots", root / "results")))
 
 
 def test_data_is_the_demo_set_unless_a_folder_is_named(monkeypatch, tmp_path):

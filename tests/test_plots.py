@@ -93,6 +93,8 @@ def test_two_notebooks_that_save_at_once_lose_no_row(figures):
 def test_names_of_any_kind_can_be_drawn(figures):
     names = ["$\\frac$", "日本の音楽", "Motörhead $5", "A\x13B\x1b[31m", "\u202e&<b>"]
     table = pd.DataFrame({"tag": names, "auc": 0.7, "low": 0.6, "high": 0.8})
+    unknown, _ = plots.score_intervals(table, "tag", score="auc", oracle=np.nan)
+    assert "oracle (best possible)" not in legend(unknown)
     fig, ax = plots.score_intervals(table, "tag", score="auc", oracle=0.9)
     assert [path.vertices[:, 1].tolist() for path in ax.collections[0].get_paths()] == [[0.6, 0.8]] * 5
     plots.show_pitches(np.eye(12), " ".join(names))[0].canvas.draw()

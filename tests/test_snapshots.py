@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import joining, lastfm, msd, snapshots
+from helpers import joining, lastfm, msd, paths, session, snapshots
 
 
 def make_songs(num_songs=5, segments=24):
@@ -148,3 +148,64 @@ def test_damaged_and_foreign_files_are_refused_by_name(tmp_path):
             snapshots.load(path)
     with pytest.raises(FileNotFoundError, match="notebook 01"):
         snapshots.load(tmp_path / "absent.pkl")
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+    """Snapshots of 12 and 20 segments, made elsewhere of a data folder that is gone."""
+    data = write_set(tmp_path / "laptop" / "my-songs")
+    (data / "vocabulary.txt").write_text("rock\njazz\n")
+    monkeypatch.setattr(paths, "SNAPSHOTS", tmp_path / "here")
+    files = snapshots.ensure(data, ["rock", "jazz"], (12, 20), tmp_path / "drive")
+    shutil.rmtree(data)
+    return files
+
+
+def upload(*files, monkeypatch):
+    """Let Colab's dialog give these files."""
+    monkeypatch.syspath_prepend(paths.ROOT / "tests" / "colab")
+    google = pytest.importorskip("google.colab.files")
+    monkeypatch.setattr(google, "upload", lambda: {path.name: path.read_bytes() for path in files})
+
+
+def test_a_notebook_takes_snapshots_by_path_by_name_or_by_upload_without_their_data(stored, monkeypatch, capsys):
+    def check(snapshot):
+        data = session.songs(snapshot, paths.ROOT / "no-such-data", (12, 20))
+        assert {count: joining.pitches(songs).shape for count, songs in data.items()} == {
+            12: (2, 12, 12, 1),
+            20: (2, 12, 20, 1),
+        }
+        provenance = data[12].attrs["provenance"]
+        assert (provenance["dataset"], provenance["synthetic"]) == ("my-songs", False)
+        assert data[12].attrs["vocabulary"] == ["rock", "jazz"]
+        assert "my-songs (synthetic: False)" in capsys.readouterr().out
+
+    check(str(stored[0]))
+    check(str(stored[1]))  # any of them
+    upload(*stored, monkeypatch=monkeypatch)
+    check("upload")
+    check(stored[0].name)  # the upload was kept
+    renamed = stored[0].rename(stored[0].with_name("renamed.pkl"))
+    assert len(session.songs(str(renamed), paths.ROOT, (12,))[12]) == 2
+
+
+def test_a_wrong_snapshot_is_named_and_what_to_do_is_said(stored, tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match=r"absent\.pkl; notebook 01 makes it"):
+        session.songs("absent.pkl", tmp_path, (12,))
+    with pytest.raises(FileNotFoundError, match=r"my-songs_segments-512_exact\.pkl; notebook 01"):
+        session.songs(str(stored[0]), tmp_path, (12, 512))
+    other = stored[0].with_name("other.pkl")
+    other.write_bytes(stored[0].read_bytes())
+    with pytest.raises(ValueError, match=r"has \[12\] segments .*other\.pkl; give \(12, 20\) .* notebook 01"):
+        session.songs(str(other), tmp_path, (12, 20))
+    other.write_bytes(sealed(Call(os.mkdir, str(tmp_path / "victim"))))
+    with pytest.raises(pickle.UnpicklingError, match=r"other\.pkl was not loaded: it names \w+\.mkdir"):
+        session.songs(str(other), tmp_path, (12,))
+    assert not (tmp_path / "victim").exists()
+    mixed = snapshots.ensure(write_set(tmp_path / "b"), ["rock", "jazz"], (20,), tmp_path)
+    upload(stored[0], *mixed, monkeypatch=monkeypatch)
+    with pytest.raises(ValueError, match=r"of b \(.*\) and my-songs \(.* of one data set"):
+        session.songs("upload", tmp_path, (12, 20))
+    upload(monkeypatch=monkeypatch)
+    with pytest.raises(ValueError, match="in no file"):
+        session.songs("upload", tmp_path, (12,))

@@ -68,6 +68,13 @@ def test_repaired_rows_have_another_fingerprint(files):
     assert joblib.hash(rows.take(np.arange(11)).fingerprint()) != found
     os.utime(files[0][0], ns=(0, 0))
     assert joblib.hash(rows.fingerprint()) != found
+    found = []
+    for inputs in ("one", "one", "other"):  # what it was made of counts, wherever it lies and whenever it was made
+        made = files[0][0].with_name(f"{len(found)}-made.h5")
+        with h5py.File(made, "w") as file:
+            file["pitches"], file["ids"], file.attrs["inputs"] = np.zeros((1, 12, 24)), ["a"], inputs
+        found.append(joblib.hash(streaming.Rows([made], "pitches").fingerprint()))
+    assert found[0] == found[1] != found[2]
 
 
 def test_bad_files_are_named(files, tmp_path):

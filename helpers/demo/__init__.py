@@ -5,10 +5,12 @@ Nothing here comes from a real song, artist or listener. The same seed gives the
 
 import io
 import json
+import os
 import tempfile
 from functools import partial
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
 import soundfile
@@ -44,11 +46,11 @@ def oracle(songs: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
     `songs`: their `track_id` in the demo set in `folder`, and `attrs["vocabulary"]`, of which each has a tag. The AUC
     is the chance that a song with the tag has a higher true probability of it than one without; a tie is half. NaN
-    for a tag that no song lacks or that the generator does not know. Their mean is where learning ends.
+    for a tag that no song lacks or that nobody knows, and of another set's songs. Their mean is where learning ends.
     """
     vocabulary = songs.attrs["vocabulary"]
-    styles = pd.read_csv(Path(folder) / "oracle.csv").set_index("track_id")["style"]
-    probability = tag_probabilities().reindex(columns=vocabulary).loc[styles.loc[songs["track_id"]]].to_numpy()
+    styles = pd.read_csv(Path(folder) / "oracle.csv").set_index("track_id")["style"].reindex(songs["track_id"])
+    probability = tag_probabilities().reindex(index=styles, columns=vocabulary).to_numpy()
     # Only songs with at least one vocabulary tag were kept, which makes each tag of theirs more likely.
     kept = 1 - np.prod(1 - np.nan_to_num(probability), axis=1, keepdims=True)
     aucs = []
@@ -79,6 +81,9 @@ def _make(folder, about, write):
         new.mkdir()
         write(new, about["num_tracks"], about["seed"])
         (new / paths.DEMO_MARKER).write_text(json.dumps(about) + "\n")
+        stamp = int(joblib.hash(about)[:7], 16)  # so that snapshots know their files in a set made anew elsewhere
+        for path in new.rglob("*"):
+            os.utime(path, (stamp, stamp))
         if _marker(folder) != about:  # another process may have been faster
             if folder.exists():  # moved, not deleted: a run killed meanwhile must not leave half of it
                 folder.rename(Path(temporary) / "old")

@@ -1,0 +1,95 @@
+"""Mason's questions put to real music, five folds by artist: `make real CRNN_DATA=<folder>`, as data/README.md says.
+
+Stop it when you like; it goes on where it was. After each predictor three tables in `figures/<data set>/` are written
+anew: `real_music_folds.csv` (a row a predictor and fold), `real_music_tags.csv` (a row a predictor and tag) and
+`real_music_history.csv` (a row an epoch). Notebook 08 draws from them.
+"""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import RidgeCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from helpers import joining, metrics, paths, snapshots, splits, tags, training
+
+NUM_FOLDS = 5  # each network starts from the seed that is its fold's number
+# Mason's small network and batch. 30 passes of 60 steps: too few for a momentum of .99 (notebook 04).
+SETTINGS = {"num_epochs": 30, "batch_size": 10, "learning_rate": 1e-3, "momentum": 0.9}
+# Predictor: segments that a song must have, segments that are seen.
+NETWORKS = {
+    "CRNN": (252, 252),
+    "CRNN, shuffled in time": (252, 252),
+    "CRNN, permuted labels": (252, 252),
+    "CRNN, random keys": (252, 252),
+    "CRNN, long songs, 512 segments": (512, 512),
+    "CRNN, long songs, 252 segments": (512, 252),
+}
+LINEAR = {"ridge, mean": 1, "ridge, 36 sorted numbers": 3}
+
+
+def linear(predictor: str, x: np.ndarray, y: np.ndarray, train: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+    """Return the scores of a ridge regression of notebook 08, on all songs (songs, tags)."""
+    rows = x[..., 0]
+    numbers = [rows.mean(axis=2), rows.std(axis=2), np.abs(np.diff(rows)).mean(axis=2)][: LINEAR[predictor]]
+    features = np.hstack([np.sort(each) for each in numbers] if "sorted" in predictor else numbers)
+    model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(0, 4, 9)))
+    return model.fit(features[train], y[train]).predict(features)
+
+
+def network(predictor: str, x, y, train, held_out, fold: int, **facts) -> tuple[np.ndarray, pd.DataFrame]:
+    """Return the scores of a trained network on all songs, and its history. `facts`: arguments of `training.Run`."""
+    options = {**SETTINGS, "seed": fold, "name": f"{facts['provenance']['dataset']}/{predictor.replace(' ', '-')}"}
+    labels, segments = y[train], x.shape[2]
+    if "shuffled in time" in predictor:  # one order for all songs
+        x = x[:, :, np.random.default_rng(0).permutation(segments)]
+    if "permuted labels" in predictor:
+        labels = np.random.default_rng(fold).permutation(labels)
+    if "random keys" in predictor:
+        options["augment"] = training.transpose
+    model, history = training.fit_mason("small", segments, (x[train], labels), (x[held_out], y[held_out]), **facts, **options)
+    return training.predict(model, x), history.assign(segments=segments, fold=fold)
+
+
+def of_tags(labels: list, scores: list, artists: list, vocabulary: list[str]) -> pd.DataFrame:
+    """Return each tag's mean AUC over the folds, with a 95 % interval: artists are resampled within each fold."""
+    folds = list(zip(labels, scores, artists, strict=True))
+    resampled = np.nanmean([metrics.bootstrap_tags(*each, seed=i)[0] for i, each in enumerate(folds)], axis=0)
+    table = pd.DataFrame({"tag": vocabulary, "num_positives": np.sum([each.sum(axis=0) for each in labels], axis=0)})
+    table["auc"] = np.nanmean([metrics.tag_scores(*each[:2])[0] for each in folds], axis=0)
+    spans = [metrics.interval(values, estimate=auc) for values, auc in zip(resampled.T, table["auc"], strict=True)]
+    return table.assign(low=[low for low, _ in spans], high=[high for _, high in spans])
+
+
+def main() -> None:
+    """Score all predictors on all folds."""
+    folder, date = paths.data_folder(), datetime.now(UTC).date().isoformat()
+    vocabulary, tables = tags.vocabulary(folder), {"folds": [], "tags": [], "history": []}
+    data = {count: snapshots.load(*snapshots.ensure(folder, vocabulary, (count,))) for count in (252, 512)}
+    for predictor in [*LINEAR, *NETWORKS]:
+        needed, segments = NETWORKS.get(predictor, (252, 252))
+        songs, facts = data[needed], {"provenance": data[needed].attrs["provenance"], "tags": vocabulary}
+        x, y = joining.pitches(songs)[:, :, :segments], joining.label_matrix(songs)
+        artists, found = songs["artist_name"].map(joining.plain).to_numpy(), []
+        for fold, (train, held_out) in enumerate(splits.artist_folds(artists, NUM_FOLDS)):
+            if predictor in LINEAR:
+                scores = linear(predictor, x, y, train, held_out)
+            else:
+                scores, history = network(predictor, x, y, train, held_out, fold, **facts)
+                tables["history"].append(history.assign(predictor=predictor))
+            found.append((y[held_out], scores[held_out], artists[held_out]))
+            row = {"predictor": predictor, "fold": fold, "segments": segments, "songs": len(held_out)}
+            row |= {f"train_{name}": value for name, value in metrics.macro(y[train], scores[train]).items()}
+            row |= metrics.macro(y[held_out], scores[held_out]) | {"hardware": training.hardware(), "date": date}
+            tables["folds"].append(pd.DataFrame([row]))
+        tables["tags"].append(of_tags(*zip(*found, strict=True), vocabulary).assign(predictor=predictor))
+        for name, parts in tables.items():
+            with paths.atomic(paths.FIGURES / folder.name / f"real_music_{name}.csv") as temporary:
+                pd.concat(parts or [pd.DataFrame()]).round(5).to_csv(temporary, index=False)
+        print(f"{predictor}: {pd.concat(tables['folds'][-NUM_FOLDS:])['macro_auc'].mean():.3f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
