@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 COLAB_PYTHON ?= $(or $(shell for p in python3.13 ~/.pyenv/versions/3.13*/bin/python3.13; do \
 	$$p -c 'import venv, ensurepip' 2>/dev/null && echo $$p && break; done),$(PYTHON))
 
-.PHONY: figures redraw long book start test test-backends test-colab notebooks badges lint clean
+.PHONY: figures redraw long real book start test test-backends test-colab notebooks badges lint clean
 
 figures: $(VENV)/ready
 	$(RUN) notebooks/series.py run
@@ -22,6 +22,10 @@ redraw: $(VENV)/ready
 # Hours: trains Choi's networks until early stopping decides, for notebooks 06 and 07. Stop it and go on as you like.
 long: $(VENV)/ready
 	$(RUN) notebooks/long_run.py
+
+# Hours: five folds by artist on real songs, for notebook 08: make real CRNN_DATA=<folder>. Stop it and go on as you like.
+real: $(VENV)/ready
+	$(RUN) notebooks/real_music.py
 
 # A static site in book/_build/html, from the notebooks as they are; open its index.html in a browser.
 book: $(VENV)/ready

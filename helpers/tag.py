@@ -39,17 +39,24 @@ def load_model(path: Path | None = None):
 def features(path: Path, model) -> np.ndarray:
     """Return what `model` is to see of a recording: float32 (1, 12, S, 1) or (1, 96, 1366, 1).
 
-    A chroma network also takes a `.json` file, a song's analysis as the Echo Nest and Spotify gave it out.
+    A chroma network also takes a `.json` file, a song's analysis as the Echo Nest and Spotify gave it out; one of
+    log-mel-spectrograms a `.npy` file of MTG-Jamendo.
     """
     path, (_, rows, wanted, _) = audio.as_on_disk(Path(path)), model.input_shape
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist, holds no recordings or is no plain file; check the name.")
+    if rows != 12 and path.suffix == ".npy":
+        return audio.published_mel(path, squared_twice=_twice(model))[np.newaxis, ..., np.newaxis]
     if rows != 12:
         return mel_input(audio.load_clip(path), model)
     pitches = _analysed(path) if path.suffix.lower() == ".json" else audio.segments_pitches(audio.load(path))
     if len(pitches) < wanted:  # no repetition would be the song
         raise ValueError(f"{path} has {len(pitches)} segments, the model needs {wanted}; take a longer recording.")
     return pitches[np.newaxis, :wanted, :, np.newaxis].swapaxes(1, 2)
+
+
+def _twice(model):
+    return model.name.startswith("choi_crnn_2016")
 
 
 def _analysed(path):
@@ -63,7 +70,7 @@ def _analysed(path):
 
 def mel_input(clip: np.ndarray, model) -> np.ndarray:
     """Return the log-mel-spectrogram of a clip as a batch of one; squared twice for `choi_crnn_2016` and its kin."""
-    return audio.log_mel(clip, squared_twice=model.name.startswith("choi_crnn_2016"))[np.newaxis, ..., np.newaxis]
+    return audio.log_mel(clip, squared_twice=_twice(model))[np.newaxis, ..., np.newaxis]
 
 
 def predict(model, x: np.ndarray) -> np.ndarray:

@@ -49,7 +49,8 @@ def network(predictor: str, x, y, train, held_out, fold: int, **facts) -> tuple[
         labels = np.random.default_rng(fold).permutation(labels)
     if "random keys" in predictor:
         options["augment"] = training.transpose
-    model, history = training.fit_mason("small", segments, (x[train], labels), (x[held_out], y[held_out]), **facts, **options)
+    sides = (x[train], labels), (x[held_out], y[held_out])
+    model, history = training.fit_mason("small", segments, *sides, **facts, **options)
     return training.predict(model, x), history.assign(segments=segments, fold=fold)
 
 

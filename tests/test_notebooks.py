@@ -89,6 +89,9 @@ def project(tmp_path_factory):
     root = tmp_path_factory.mktemp("project") / "crnn"
     ignored = shutil.ignore_patterns("data", "results", ".venv*", ".git", "figures", "__pycache__")
     shutil.copytree(paths.ROOT, root, ignore=ignored)
+    for table in (paths.FIGURES / "billboard").glob("real_music_*.csv"):  # notebook 08 draws from them
+        (root / "figures" / "billboard").mkdir(parents=True, exist_ok=True)
+        shutil.copy(table, root / "figures" / "billboard")
     for name in ("tiny", "demo"):  # where real files have no recordings, notebooks take the demo's
         demo.ensure(root / "data" / name, num_tracks=150)
     return root
