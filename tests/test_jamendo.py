@@ -8,13 +8,9 @@ import pytest
 
 from helpers import audio, datasets
 
-LISTS = Path(__file__).parents[2] / "shared/data/mtg_jamendo"
-needs_lists = pytest.mark.skipif(not LISTS.is_dir(), reason="the lists of MTG-Jamendo are not here")
 
-
-@needs_lists
-def test_counts_of_the_published_lists():
-    labels, split = datasets.read(LISTS)
+def test_counts_of_the_published_lists(real_data):
+    labels, split = datasets.read(real_data / "mtg_jamendo")
     assert split.value_counts().to_dict() == {"train": 32_136, "valid": 10_888, "test": 11_356}
     first = split[split.index.str.startswith("00/")].value_counts()
     assert first.to_dict() == {"train": 339, "valid": 113, "test": 112}

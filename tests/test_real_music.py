@@ -1,0 +1,67 @@
+"""The study on real music: what each predictor is given, and how folds are scored."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import real_music
+from helpers import training
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.random((24, 12, 30, 1), np.float32), RNG.integers(0, 2, (24, 3))
+TRAIN, HELD_OUT = np.arange(16), np.arange(16, 24)
+
+
+def test_sorted_numbers_know_neither_key_nor_the_order_of_pitch_classes():
+    def scores(predictor, x):
+        return real_music.linear(predictor, x, Y, TRAIN, HELD_OUT)
+
+    turned = X[:, RNG.permutation(12)]
+    found = scores("ridge, 36 sorted numbers", X)
+    assert found.shape == Y.shape
+    np.testing.assert_allclose(scores("ridge, 36 sorted numbers", turned), found, atol=1e-6)
+    with pytest.raises(AssertionError):
+        one_song_turned = np.concatenate([X[:20], turned[20:]])
+        np.testing.assert_allclose(scores("ridge, mean", one_song_turned), scores("ridge, mean", X), atol=1e-6)
+
+
+@pytest.fixture
+def given(monkeypatch):
+    """Return what `network` hands to training, for each predictor."""
+    calls = {}
+
+    def fit(size, segments, train, held_out, **options):
+        calls[options["name"]] = train, held_out, options
+        return None, pd.DataFrame({"epoch": [1]})
+
+    monkeypatch.setattr(training, "fit_mason", fit)
+    monkeypatch.setattr(training, "predict", lambda model, x: np.zeros(Y.shape))
+    for predictor in real_music.NETWORKS:
+        real_music.network(predictor, X, Y, TRAIN, HELD_OUT, 2, provenance={"dataset": "d"}, tags=list("abc"))
+    return calls
+
+
+def test_each_control_changes_one_thing(given):
+    (x, y), (x_held_out, y_held_out), options = given["d/CRNN"]
+    np.testing.assert_array_equal(x, X[TRAIN])
+    np.testing.assert_array_equal(y_held_out, Y[HELD_OUT])
+    assert options["seed"] == 2 and "augment" not in options
+    (shuffled, _), (shuffled_held_out, _), _ = given["d/CRNN,-shuffled-in-time"]
+    assert not np.array_equal(shuffled, x)  # the order is one for all songs, of either side
+    order = [x[0, 0, :, 0].tolist().index(value) for value in shuffled[0, 0, :, 0]]
+    np.testing.assert_array_equal(shuffled, x[:, :, order])
+    np.testing.assert_array_equal(shuffled_held_out, x_held_out[:, :, order])
+    (same, permuted), (_, true), _ = given["d/CRNN,-permuted-labels"]
+    np.testing.assert_array_equal(same, x)
+    np.testing.assert_array_equal(true, y_held_out)
+    assert sorted(permuted.tolist()) == sorted(y.tolist()) and not np.array_equal(permuted, y)
+    assert given["d/CRNN,-random-keys"][2]["augment"] is training.transpose
+
+
+def test_a_tag_is_scored_within_folds_not_across_them():
+    labels = [RNG.integers(0, 2, (12, 2)) for _ in range(3)]
+    scores = [each + 10.0 * fold for fold, each in enumerate(labels)]  # in one pot these would be wrong
+    artists = [np.arange(12)] * 3
+    table = real_music.of_tags(labels, scores, artists, ["a", "b"])
+    assert (table[["auc", "low", "high"]] == 1).all(axis=None)
+    assert table["num_positives"].tolist() == np.concatenate(labels).sum(axis=0).tolist()
