@@ -44,7 +44,8 @@ def test_anatomy(path):
     assert len([line for line in setup.source.splitlines() if line and not line.startswith("#")]) <= 10
     here = f"https://colab.research.google.com/github/{series.REPO}/blob/{series.REF}/notebooks/{path.name}"
     assert re.findall(r"\]\((https://colab[^)]*/github/[^)]*)\)", "".join(text)) == [here]
-    rows = [line for line in (paths.ROOT / "README.md").read_text().splitlines() if f"(notebooks/{path.name})" in line]
+    readme = (paths.ROOT / "README.md").read_text().splitlines()
+    rows = [line for line in readme if line.startswith(f"| [{path.stem}](notebooks/{path.name})")]
     assert len(rows) == 1 and f"({here})" in rows[0]
 
 
