@@ -163,7 +163,8 @@ def training_curves(table: pd.DataFrame, by: str = "segments"):
     """
     table = table.assign(seed=table.get("seed", 0), row=table.get("size", "") if by != "size" else "")
     colors, num = _colors(table[by]), table["row"].nunique()
-    fig, axes = plt.subplots(num, 3, sharex="row", sharey=True, figsize=(11, 2.7 * num + 0.8), squeeze=False)
+    size = {"figsize": (11, 2.7 * num + 0.8), "dpi": 64}  # a small picture in the notebook
+    fig, axes = plt.subplots(num, 3, sharex="row", sharey=True, squeeze=False, **size)
     train, held_out = ("train", "training songs, dropout on"), ("held_out", "held-out songs, dropout off")
     panels = ((*train, "streaming_auc"), (*held_out, "streaming_auc"), (*held_out, "macro_auc"))
     for row, (name, part) in zip(axes, table.groupby("row", sort=False), strict=True):
