@@ -1,7 +1,4 @@
-"""From recordings to the networks' input: log-mel-spectrograms (Choi et al. 2017) and MSD-like chroma segments.
-
-Everything works on mono samples at 12 kHz, on the scale on which full amplitude is 1.
-"""
+"""From mono samples at 12 kHz, -1 to 1, to log-mel-spectrograms (Choi et al. 2017) and MSD-like chroma segments."""
 
 import json
 import shutil
@@ -93,14 +90,7 @@ def segments_pitches(samples: np.ndarray) -> np.ndarray:
     return librosa.util.normalize(rows, axis=1, threshold=AMIN, fill=True)
 
 
-def extract(
-    folder: Path,
-    out: Path,
-    labels: pd.DataFrame | None = None,
-    squared_twice: bool = False,
-    dtype: str = "float16",
-    num_workers: int | None = None,
-) -> pd.DataFrame:
+def extract(folder, out, labels=None, squared_twice=False, dtype="float16", num_workers=None) -> pd.DataFrame:
     """Write `log_mel` of every recording below `folder` to one HDF5 file; return `broken` (`path`, `reason`).
 
     `out` gets `mel`, `dtype` (clips, 96, 1366); `ids`, the paths relative to `folder`, sorted; `broken` as JSON.
@@ -165,8 +155,7 @@ def _checked_labels(labels):
 def _source(path):
     """Return the recording at `path`, or the published spectrogram that stands for one that is not there."""
     file = as_on_disk(path)
-    published = file.with_suffix(".npy")
-    return published if not file.is_file() and published.is_file() else file
+    return file if file.is_file() or not (published := file.with_suffix(".npy")).is_file() else published
 
 
 def _keep(file, kept, squared_twice, dtype):
@@ -174,8 +163,7 @@ def _keep(file, kept, squared_twice, dtype):
     if kept.exists():
         return None
     try:
-        published = file.suffix == ".npy"
-        mel = published_mel(file, squared_twice) if published else log_mel(load_clip(file), squared_twice)
+        mel = log_mel(load_clip(file), squared_twice) if file.suffix != ".npy" else published_mel(file, squared_twice)
     except READ_ERRORS as error:
         return str(error) or type(error).__name__
     with paths.atomic(kept) as temporary:

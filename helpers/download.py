@@ -18,21 +18,15 @@ from tqdm import tqdm
 from helpers import paths
 from helpers.billboard import convert
 
-# Sizes in bytes, approximate. No checksum was ever published: no host is listed that may have another owner now.
-MIRRORS = ["http://millionsongdataset.com", "http://labrosa.ee.columbia.edu/millionsong"]
+# Archive, approximate bytes, licence, addresses. No checksum was ever published: no host that may have a new owner.
+HOSTS = ("millionsongdataset.com", "labrosa.ee.columbia.edu/millionsong")
+TAGS = [f"http://{host}/sites/default/files/lastfm/lastfm_subset.zip" for host in HOSTS]
+SONGS = [f"{http}://labrosa.ee.columbia.edu/~dpwe/tmp/millionsongsubset.tar.gz" for http in ("https", "http")]
+RESEARCH = "last.fm: research only, strictly non-commercial (millionsongdataset.com/lastfm)"
+ECHO_NEST = "terms of The Echo Nest's API; cite Bertin-Mahieux et al., ISMIR 2011"
 FILES = {
-    "lastfm_subset": {
-        "archive": "lastfm_subset.zip",
-        "urls": [f"{mirror}/sites/default/files/lastfm/lastfm_subset.zip" for mirror in MIRRORS],
-        "size": 12_000_000,
-        "licence": "last.fm: research only, strictly non-commercial (millionsongdataset.com/lastfm)",
-    },
-    "MillionSongSubset": {
-        "archive": "millionsongsubset.tar.gz",
-        "urls": [f"{http}://labrosa.ee.columbia.edu/~dpwe/tmp/millionsongsubset.tar.gz" for http in ("https", "http")],
-        "size": 1_860_000_000,
-        "licence": "terms of The Echo Nest's API; cite Bertin-Mahieux et al., ISMIR 2011",
-    },
+    "lastfm_subset": ("lastfm_subset.zip", 12_000_000, RESEARCH, TAGS),
+    "MillionSongSubset": ("millionsongsubset.tar.gz", 1_860_000_000, ECHO_NEST, SONGS),
 }
 # The McGill Billboard collection: file, its place on the host, bytes (the last: estimated), MD5.
 BILLBOARD = [
@@ -46,10 +40,10 @@ TIMEOUT, TRIES = 20, 4  # seconds without a byte; how often one address is asked
 def msd_subset(folder: Path | str | None = None) -> Path:
     """Download and unpack what `folder` (`data/msd-subset`) lacks of both data sets; return it, for `CRNN_DATA`."""
     root = Path(folder or paths.DATA / "msd-subset").expanduser().resolve()
-    for name, entry in FILES.items():  # the small one first: a dead host shows at once
+    for name, (archive, size, licence, urls) in FILES.items():  # the small one first: a dead host shows at once
         if not (root / name).exists():
-            print(f"{entry['archive']}, {entry['size'] / 1e6:,.0f} MB. Licence: {entry['licence']}.")
-            unpack(fetch(entry["urls"], root / entry["archive"], entry["size"]), root / name)
+            print(f"{archive}, {size / 1e6:,.0f} MB. Licence: {licence}.")
+            unpack(fetch(urls, root / archive, size), root / name)
     return root
 
 

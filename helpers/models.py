@@ -1,8 +1,8 @@
 """The networks of both papers in plain Keras 3: they run on TensorFlow, JAX or PyTorch unchanged."""
 
-from keras import Input, Model, layers, ops
+from keras import Input, Model, layers
 
-from helpers.layers import NormedConv, conv_block
+from helpers.layers import NormedConv, conv_block  # noqa: F401 - notebooks name the faster layer
 
 MASON_WIDTHS = {"small": (60, 30), "large": (339, 169)}  # conv2d and rnn (Mason 2020, Table 2)
 # Time, rows: one row is left of 12 pitch classes (Mason 2020, Figure 2), or of 24 with timbre beside them.
@@ -102,23 +102,3 @@ def choi_crnn(widths, num_tags: int, name: str, recurrent_activation="sigmoid", 
         x = layers.Dropout(dropout, name="dropout5")(x)
     x = layers.Dense(num_tags, activation="sigmoid", dtype="float32", name="tags")(x)
     return Model(inputs, x, name=name)
-
-
-def masked(network: Model) -> Model:
-    """Return `network` (of `mason_crnn`), with the same layers and weights, for songs of any length from 12 segments.
-
-    Segments that are zero in all rows are the padding of a shorter song; they change neither training nor scores.
-    """
-    time_first, flat, *rest = network.layers[1:]
-    x = flat(time_first(network.input))
-    mask = ops.any(ops.not_equal(x, 0), axis=2)  # (batch, steps), False from the song's end on
-    for layer in rest:
-        wide = ops.repeat(ops.expand_dims(mask, 2), x.shape[2], axis=2) if x.ndim == 4 else mask  # but for channels
-        if isinstance(layer, (NormedConv, layers.Conv2D, layers.MaxPooling2D)):
-            # A convolution finds zeros beyond an edge; the norms and biases before it have moved those of the padding.
-            x = x * ops.cast(ops.expand_dims(wide, -1), x.dtype)
-        x = layer(x, mask=wide) if isinstance(layer, (NormedConv, layers.BatchNormalization, layers.GRU)) else layer(x)
-        if isinstance(layer, layers.MaxPooling2D):
-            pool = layer.pool_size[0]
-            mask = mask[:, pool - 1 :: pool]  # a step that the song fills only in part is dropped, as at an edge
-    return Model(network.input, x, name=f"{network.name}_masked")

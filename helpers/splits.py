@@ -1,11 +1,11 @@
-"""Splits into training and held-out songs, in order, by chance or by artist, and what they leak.
+"""Splits into training and held-out songs, in order or by artist.
 
 A split is two sorted int arrays of row numbers, (train, held_out); folds hold out each song once.
 """
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import GroupKFold, GroupShuffleSplit, KFold
+from sklearn.model_selection import GroupKFold, GroupShuffleSplit
 
 from helpers.joining import plain
 
@@ -26,20 +26,9 @@ def by_artist(artist_names, held_out_share: float, seed: int = 0) -> tuple[np.nd
     return np.sort(train), np.sort(held_out)
 
 
-def random_folds(num_songs: int, num_folds: int, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return `num_folds` random splits: songs of one artist land on both sides, see `leakage`."""
-    return list(KFold(num_folds, shuffle=True, random_state=seed).split(np.empty(num_songs)))
-
-
 def artist_folds(artist_names, num_folds: int, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return `num_folds` splits by artist with about as many songs each."""
     artists = pd.factorize(pd.Series(artist_names).map(plain))[0]
     # GroupKFold breaks ties between artists with as many songs by their number: the seed shuffles the numbers.
     artists = np.random.default_rng(seed).permutation(artists.max() + 1)[artists]
     return list(GroupKFold(num_folds).split(artists, groups=artists))
-
-
-def leakage(songs: pd.DataFrame, train: np.ndarray, held_out: np.ndarray) -> dict[str, float]:
-    """Return `shared_artist_share`, the share of held-out `songs` whose artist is in training."""
-    artists = songs["artist_name"].map(plain).to_numpy(str)
-    return {"shared_artist_share": float(np.isin(artists[held_out], artists[train]).mean())}

@@ -24,14 +24,6 @@ CHOI_TOP50 = (
     "indie pop, sad, House, happy"
 ).split(", ")
 
-# The categories of Choi et al. 2017, section 3.3 and Figure 3, in their order. Section 3 names rock, pop; sad, happy;
-# female vocalist, guitar; 60s to 00s. The rest is our own reading: "oldies" could be a genre. All others are genres.
-_MOOD = "beautiful, chillout, Mellow, chill, party, easy listening, sexy, catchy, sad, happy".split(", ")
-_INSTRUMENT = "female vocalists, male vocalists, instrumental, acoustic, female vocalist, guitar".split(", ")
-_NAMED = dict.fromkeys(_MOOD, "mood") | dict.fromkeys(_INSTRUMENT, "instrument")
-_NAMED |= dict.fromkeys("00s, 80s, 90s, oldies, 70s, 60s".split(", "), "era")
-CHOI_CATEGORIES = dict.fromkeys([tag for tag in CHOI_TOP50 if tag not in _NAMED], "genre") | _NAMED
-
 
 def nfc(text: str) -> str:
     """Return `text` in the Unicode form in which names and tags are compared ("é" can be one character or two)."""
