@@ -20,9 +20,8 @@ MTAT_PARTS = dict.fromkeys("0123456789ab", "train") | {"c": "valid"} | dict.from
 
 def read(folder: Path) -> tuple[pd.DataFrame, pd.Series]:
     """Return (labels, split) of a collection. Raises FileNotFoundError if none is there, ValueError if malformed."""
-    for name, reader in READERS.items():
-        if (Path(folder) / name).is_file():
-            return reader(Path(folder))
+    for name in (name for name in READERS if Path(folder, name).is_file()):
+        return READERS[name](Path(folder))
     raise FileNotFoundError(f"{folder} has none of {', '.join(READERS)}; see data/README.md for what they hold.")
 
 
@@ -41,11 +40,8 @@ def spectrograms(data_folder: Path, num_clips: int | None = None):
     `x`: `streaming.Rows` (clips, 96, 1366, 1) on the disk, made anew if anything has changed, without broken
     recordings. `num_clips`: at most so many of each part.
     """
-    folder = Path(data_folder)
-    if not _is_collection(folder):
-        folder = audio_folder(folder)
-    if not _is_collection(folder):
-        folder = demo.ensure(sound=True) / "audio"
+    folder = Path(data_folder) if _is_collection(data_folder) else audio_folder(data_folder)
+    folder = folder if _is_collection(folder) else demo.ensure(sound=True) / "audio"
     labels, split = read(folder)
     packed = paths.SNAPSHOTS / f"{paths.provenance(folder)['dataset']}_mel.h5"
     try:
@@ -79,7 +75,7 @@ def _named(known, recordings):
 
 
 def _is_collection(folder):
-    return any((folder / name).is_file() for name in READERS)
+    return any(Path(folder, name).is_file() for name in READERS)
 
 
 def magnatagatune(folder: Path, num_tags: int = 50) -> tuple[pd.DataFrame, pd.Series]:
