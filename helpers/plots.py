@@ -247,7 +247,7 @@ def tag_differences(table: pd.DataFrame):
 
 
 def layer_diagrams(table: pd.DataFrame):
-    """Draw networks below each other, a row a block, from notebook 03 (Mason 2020, Figures 1, 2; Choi 2017, Figure 1)."""
+    """Draw networks below each other, a row a block, from notebook 03 (Mason, Figures 1, 2; Choi, Figure 1)."""
     networks = list(table.fillna({"step": "", "kernel": "", "pool": ""}).groupby("network", sort=False))
     fig, axes = plt.subplots(len(networks), 1, sharex=True, sharey=True, squeeze=False)
     width = 0
