@@ -1,7 +1,4 @@
-"""The demo set: synthetic songs as MSD-like and last.fm-like files and as recordings, with an oracle.
-
-Nothing here comes from a real song, artist or listener. The same seed gives the same bytes.
-"""
+"""The demo set: synthetic songs as MSD and last.fm files and as recordings, with an oracle; a seed sets every byte."""
 
 import io
 import json

@@ -1,7 +1,4 @@
-"""Recordings of the demo set's songs, by a small band of synthetic instruments. See `helpers.demo`.
-
-The composition is that of the song's MSD file; the style sets who plays. So tags can be learned from audio too.
-"""
+"""Recordings of the demo set's songs: what the MSD file says, played by a synthetic band that fits the style."""
 
 import re
 from functools import cache
