@@ -110,17 +110,6 @@ def test_set_up_finds_the_project_from_inside_or_by_its_variable_and_else_says_w
     assert "Start Jupyter inside the project, or set CRNN_ROOT" in series.SETUP  # where the traceback points
 
 
-def test_somebody_else_s_helpers_is_passed_over_or_refused(project, tmp_path):
-    decoy = tmp_path / "helpers"
-    decoy.mkdir()
-    (decoy / "__init__.py").touch()
-    (decoy / "session.py").touch()
-    result = run_setup(project, project, PYTHONPATH=str(tmp_path))
-    assert str(project / "helpers" / "session.py") in result.stdout, result.stderr
-    result = run_setup(project, project, "import helpers.session\n", PYTHONPATH=str(tmp_path))
-    assert "wrong helpers" in result.stderr and str(decoy) in result.stderr
-
-
 def test_on_colab_set_up_clones_once_and_finds_the_work_done_or_the_project_on_drive(project, tmp_path):
     content, git, asked = tmp_path / "content", tmp_path / "bin" / "git", tmp_path / "asked"
     content.mkdir()

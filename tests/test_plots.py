@@ -1,8 +1,6 @@
 """Figures: each is drawn from its table alone, saved with it, redrawn from it, and says what its data are."""
 
 import shutil
-import subprocess
-import sys
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -36,10 +34,6 @@ def make_history():
     return pd.DataFrame(rows, columns=names.split())
 
 
-GRID = pd.MultiIndex.from_product([CHOI, models.CHOI_BUDGETS], names=["network", "budget"]).to_frame(index=False)
-GRID = GRID.assign(parameters=[1e5, 2.5e5, 5e5, 1e6, 3e6] * 4, seconds_2500=60.0, low=0.6, high=0.8, oracle=0.8)
-GRID["macro_auc"] = np.where(GRID["budget"].isin(["0.1M", "1M"]), 0.7, np.nan)
-GRID = GRID.assign(run=np.where(GRID["budget"] == "1M", "long run", "live"), hardware="2 cores", date="2026-11-25")
 TAGS = pd.DataFrame({"network": ["k2c1", "k1c2", "crnn"], "shift": [0, -0.1, 0.05], "budget": "0.1M"}).merge(
     pd.DataFrame({
         "tag": ["rock", "pop", "jazz", "sad", "80s"], "category": ["genre", "genre", "genre", "mood", "era"],
@@ -80,15 +74,6 @@ def test_the_manifest_says_where_figures_came_from_and_real_ones_how_many_songs_
     assert rows["label"].tolist() == ["real, n = 2,362"] * 2 and "n = 2,362" in (figures / "real/again.svg").read_text()
 
 
-def test_two_notebooks_that_save_at_once_lose_no_row(figures):
-    code = "import sys; from pathlib import Path; from matplotlib import pyplot; from helpers import paths, plots\n"
-    code += "paths.FIGURES, fig = Path(sys.argv[1]), pyplot.figure(figsize=(1, 1))\nfor i in range(8): "
-    code += "plots.save(fig, f'{sys.argv[2]}_{i}', {'dataset': 'demo', 'synthetic': False})"
-    jobs = [subprocess.Popen([sys.executable, "-c", code, figures, name], cwd=paths.ROOT) for name in "ab"]
-    assert [job.wait() for job in jobs] == [0, 0]
-    assert len(pd.read_csv(figures / "demo" / "manifest.csv")) == len(list((figures / "demo").glob("*.png"))) == 16
-
-
 @pytest.mark.filterwarnings("error")
 def test_names_of_any_kind_can_be_drawn():
     names = ["$\\frac$", "日本の音楽", "Motörhead $5", "A\x13B\x1b[31m", "\u202e&<b>"]
@@ -125,15 +110,6 @@ def test_curves_show_runs_their_mean_and_the_constant_predictor_of_the_same_song
     np.testing.assert_allclose(macro.lines[2].get_ydata(), [0.57, 0.59])  # the second run has no third epoch
     assert "1,024 segments: 40 training songs; 7 held-out songs, too few to draw" in legend(fig)
     assert "dropout on" in train.get_title() and "dropout off" in held_out.get_title()
-
-
-def test_networks_without_a_score_stand_outside_the_axis_and_runs_are_named():
-    fig, (ax, below) = plots.size_and_time(GRID, "parameters", "macro_auc")
-    assert sum(len(line.get_xdata()) for line in below.lines) == 4 * 3
-    assert {"live: 2 cores\n2026-11-25", "long run: 2 cores\n2026-11-25", "oracle (best possible)"} <= set(legend(fig))
-    assert any(".851" in text and "not our data" in text for text in legend(fig))
-    drawn = [line for line in ax.lines if len(line.get_xdata()) and line.get_marker() == "D"]
-    assert [line.get_fillstyle() for line in drawn] == ["full", "none"]
 
 
 def test_bars_lead_from_k2c1_to_the_other_networks_tags_sorted_within_their_category():

@@ -119,9 +119,6 @@ def test_fit_is_a_reader_s_compile_and_fit_in_one_call(whole):
     same_weights(model, whole[0])
     with pytest.raises(ValueError, match=r"initial_epoch=run\.epochs_done"):
         model.fit(run.batches, epochs=4, callbacks=[run], verbose=0)
-    for epoch in (0, 1):
-        run.batches.begin(epoch)
-        assert sorted(run.batches.order) == list(range(28)) and len(run.batches) == 3
 
 
 def test_a_cell_run_again_after_an_interrupt_forgets_the_broken_epoch(tmp_path):
@@ -177,14 +174,7 @@ def test_patience_stops_after_the_best_epoch_gives_its_weights_and_trains_no_mor
     same_weights(model, again_model)
 
 
-def test_the_same_again_is_the_same_run_whatever_was_built_before(fit_tiny):
-    assert fit_tiny(seed=1, learning_rate=0.25) and fit_tiny(functools.partial(tiny, 2))
-    assert fit_tiny(seed=np.int64(1), learning_rate=np.float32(0.25), num_epochs=np.int32(1)) is None
-    add = [functools.partial(lambda x, rng, by: x + by, by=by) for by in (0.1, 0.1)]
-    assert fit_tiny(augment=add[0]) and fit_tiny(augment=add[1]) is None
-
-
-def test_any_other_ingredient_makes_another_run(fit_tiny):
+def test_any_other_ingredient_makes_another_run_the_same_none(fit_tiny):
     def pretrained(value):
         model = tiny()
         model.set_weights([np.full_like(weights, value) for weights in model.get_weights()])
@@ -193,7 +183,7 @@ def test_any_other_ingredient_makes_another_run(fit_tiny):
     x, y = tiny_data()
     changed = x.copy()
     changed[7, 2] += 1e-6  # one number of one row
-    assert fit_tiny()
+    assert fit_tiny() and fit_tiny() is None
     builds = [functools.partial(tiny, 5), functools.partial(tiny, 6)]
     builds += [functools.partial(pretrained, 0.1), functools.partial(pretrained, 0.2)]
     for change in (
