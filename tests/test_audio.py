@@ -38,20 +38,16 @@ def noise(seconds, rate, channels=None, seed=0):
     return np.random.default_rng(seed).normal(0, 0.1, size).astype(np.float32)
 
 
-def test_the_centre_of_long_recordings_and_zeros_after_short_ones(write):
-    samples = noise(40, 12_000)
-    start = (len(samples) - 349_440) // 2  # 29.12 s, Choi et al. 2017, section 3
-    np.testing.assert_array_equal(audio.load_clip(write(samples)), samples[start : start + 349_440])
-    np.testing.assert_array_equal(audio.load_clip(write(samples[:9])), np.pad(samples[:9], (0, 349_431)))
-
-
-@pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 44_101])
-def test_any_rate_and_channels_give_what_librosa_gives(write, rate):
-    path = write(noise(45, rate, 2), rate)
+@pytest.mark.parametrize("rate", [8_000, 12_000, 44_100, 44_101])
+def test_any_rate_and_channels_give_what_librosa_gives_and_short_recordings_zeros_at_the_end(write, rate):
+    samples = noise(45, rate, 2)
+    path = write(samples, rate)
     whole = librosa.load(path, sr=12_000)[0]
-    start = (len(whole) - 349_440) // 2
+    start = (len(whole) - 349_440) // 2  # 29.12 s, Choi et al. 2017, section 3
     np.testing.assert_allclose(audio.load_clip(path), whole[start : start + 349_440], atol=2e-6)
     np.testing.assert_allclose(audio.load(path), whole, atol=2e-6)
+    short = audio.load_clip(write(samples[: 5 * rate], rate))
+    assert len(short) == 349_440 and short[59_000:60_000].any() and not short[60_000:].any()
 
 
 @pytest.mark.parametrize("name", ["a.flac", "a.ogg", "a.aiff", "misnamed.mp3"])

@@ -93,14 +93,6 @@ def test_normed_conv_is_a_convolution_and_its_norm_also_in_training(kernel):
     np.testing.assert_allclose(*map(keras.ops.convert_to_numpy, (masked[:, :9], a)), rtol=1e-4, atol=1e-3)
 
 
-def padded(rows, lengths, segments):
-    """Songs of random numbers, the same whatever `segments` is, with zeros after their ends."""
-    x = np.zeros((len(lengths), rows, segments, 1), np.float32)
-    for i, length in enumerate(lengths):
-        x[i, :, :length] = np.random.default_rng(i).normal(size=(rows, length, 1))
-    return x
-
-
 @pytest.mark.parametrize("rows", [12, 24])
 def test_a_padded_song_scores_as_in_a_network_of_its_own_length(rows, tmp_path, recwarn):
     network = drawn(models.mason_crnn("small", 60, rows=rows))
@@ -108,7 +100,9 @@ def test_a_padded_song_scores_as_in_a_network_of_its_own_length(rows, tmp_path, 
     assert count(network.trainable_weights) == COUNTS["small"][0] + extra
     models.masked(network).save(tmp_path / "masked.keras")
     masked, lengths = keras.saving.load_model(tmp_path / "masked.keras"), (12, 13, 23, 35, 59, 60)
-    x = padded(rows, lengths, 60)
+    x = np.zeros((len(lengths), rows, 60, 1), np.float32)
+    for song, length in zip(x, lengths, strict=True):
+        song[:, :length] = np.random.default_rng(length).normal(size=(rows, length, 1))
     found = masked.predict(x, verbose=0)
     for song, length, scores in zip(x, lengths, found, strict=True):
         own = models.mason_crnn("small", length, rows=rows)

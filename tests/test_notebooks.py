@@ -156,24 +156,18 @@ def small_series(folder, **cells):
     return lambda *names: subprocess.run([*command, *names], capture_output=True, text=True, timeout=120)
 
 
-def test_the_runner_knows_every_notebook_and_waits_for_what_one_needs(tmp_path):
+def test_the_runner_knows_every_notebook_waits_for_what_one_needs_and_says_what_failed(tmp_path):
     assert set(series.AFTER) >= {path.name[:2] for path in NOTEBOOKS}
     wait = "import pathlib, time\nwhile not pathlib.Path('other').exists(): time.sleep(0.1)"
     made = "import pathlib\npathlib.Path('other').touch()"
-    run = small_series(tmp_path / "n", nb00="1", nb01=wait, nb02=made, nb06="assert open('other')")
-    result = run()  # 01 and 02 end only if they run side by side, 06 only after both
+    failing = "raise ValueError('no such song')"
+    run = small_series(tmp_path / "n", nb00="1", nb01=wait, nb02=made, nb06="assert open('other')", nb08=failing)
+    result = run("00", "01", "02", "06")  # 01 and 02 end only if they run side by side, 06 only after both
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     assert len(lines) == 5 and lines[0].startswith("00_x") and lines[3].startswith("06_x")
     assert lines[4].startswith("Ran 4 notebooks")
     assert nbformat.read(tmp_path / "n" / "06_x.ipynb", 4).cells[0].execution_count == 1
-    assert run("06").stdout.startswith("06_x") and "begins with 77" in run("77").stderr
-
-
-def test_a_failing_notebook_stops_the_others(tmp_path):
-    lasting = "import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(100)"
-    failing = "import os, time\nwhile not os.path.exists('pid'): time.sleep(0.1)\nraise ValueError('no such song')"
-    result = small_series(tmp_path / "n", nb01=lasting, nb02=failing)()
-    assert result.returncode == 1 and "02_x.ipynb failed" in result.stderr and "no such song" in result.stderr
-    with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "n" / "pid").read_text()), 0)
+    assert "begins with 77" in run("77").stderr
+    result = run("08")
+    assert result.returncode == 1 and "08_x.ipynb failed" in result.stderr and "no such song" in result.stderr

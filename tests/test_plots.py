@@ -34,19 +34,6 @@ def make_history():
     return pd.DataFrame(rows, columns=names.split())
 
 
-TAGS = pd.DataFrame({"network": ["k2c1", "k1c2", "crnn"], "shift": [0, -0.1, 0.05], "budget": "0.1M"}).merge(
-    pd.DataFrame({
-        "tag": ["rock", "pop", "jazz", "sad", "80s"], "category": ["genre", "genre", "genre", "mood", "era"],
-        "popularity_rank": [1, 3, 5, 4, 2], "auc": [0.7, 0.8, np.nan, 0.6, 0.5],
-    }), "cross"
-)  # fmt: skip
-TAGS["auc"] += TAGS["shift"]
-
-
-def legend(fig):
-    return [text.get_text() for box in [*fig.legends, fig.axes[0].get_legend()] if box for text in box.get_texts()]
-
-
 def test_every_figure_of_the_papers_is_redrawn_from_its_table(figures):
     for name in ("demo", "models"):
         files = shutil.ignore_patterns("*.png", "*.svg")
@@ -108,17 +95,10 @@ def test_curves_show_runs_their_mean_and_the_constant_predictor_of_the_same_song
     for ax, constant in zip(axes[0], (0.7, 0.6, 0.5), strict=True):
         assert ax.lines[3].get_ydata() == pytest.approx([constant] * 2)
     np.testing.assert_allclose(macro.lines[2].get_ydata(), [0.57, 0.59])  # the second run has no third epoch
-    assert "1,024 segments: 40 training songs; 7 held-out songs, too few to draw" in legend(fig)
+    assert "1,024 segments: 40 training songs; 7 held-out songs, too few to draw" in [
+        t.get_text() for t in fig.legends[0].get_texts()
+    ]
     assert "dropout on" in train.get_title() and "dropout off" in held_out.get_title()
-
-
-def test_bars_lead_from_k2c1_to_the_other_networks_tags_sorted_within_their_category():
-    fig, ax = plots.tag_differences(TAGS)
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["pop (3)", "rock (1)", "sad (4)", "80s (2)"]
-    ends = [[bar.get_y() + bar.get_height() for bar in container] for container in ax.containers]
-    np.testing.assert_allclose(ends, [[0.7, 0.6, 0.5, 0.4], [0.85, 0.75, 0.65, 0.55]])
-    assert {"mean k2c1 .650", "mean k1c2 .550", "mean crnn .700"} <= set(legend(fig))
-    assert "0.1M" in ax.get_title() and "k1c2 in 0 and crnn in 4 above k2c1" in ax.get_title()
 
 
 def test_songs_and_sound_have_their_frequencies_and_seconds_in_the_right_place():

@@ -51,12 +51,10 @@ def fit_tiny(tmp_path):
     return call
 
 
-def same(first, second):
-    pd.testing.assert_frame_equal(first.drop(columns="seconds"), second.drop(columns="seconds"), rtol=1e-6)
-
-
-def same_weights(first, second):
-    for ours, theirs in zip(first.get_weights(), second.get_weights(), strict=True):
+def assert_same(first, second):
+    """Compare two of (model, history)."""
+    pd.testing.assert_frame_equal(first[1].drop(columns="seconds"), second[1].drop(columns="seconds"), rtol=1e-6)
+    for ours, theirs in zip(first[0].get_weights(), second[0].get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
@@ -115,8 +113,7 @@ def test_fit_is_a_reader_s_compile_and_fit_in_one_call(whole):
     run = training.Run("run", model, *make_data(), 4, batch_size=10, seed=3, tags=range(50), folder=whole[2])
     assert run.epochs_done == 4 and len(list(whole[2].iterdir())) == 1
     model.fit(run.batches, epochs=4, initial_epoch=run.epochs_done, callbacks=[run], verbose=0)
-    same(run.history, whole[1])
-    same_weights(model, whole[0])
+    assert_same((model, run.history), whole)
     with pytest.raises(ValueError, match=r"initial_epoch=run\.epochs_done"):
         model.fit(run.batches, epochs=4, callbacks=[run], verbose=0)
 
@@ -157,9 +154,7 @@ t.training.fit(t.BUILD, *t.make_data(), "run", 4, seed=3, folder=Path(sys.argv[1
 def test_a_process_killed_at_any_write_resumes_to_the_same_end(whole, target, tmp_path):
     command, environment = [sys.executable, "-c", KILLED, tmp_path, target], {"PYTHONPATH": str(paths.ROOT)}
     assert subprocess.run(command, cwd=paths.ROOT, env=os.environ | environment).returncode == -signal.SIGKILL
-    model, history = training.fit(BUILD, *make_data(), "run", 4, seed=3, folder=tmp_path)
-    same(history, whole[1])
-    same_weights(model, whole[0])
+    assert_same(training.fit(BUILD, *make_data(), "run", 4, seed=3, folder=tmp_path), whole)
 
 
 def test_patience_stops_after_the_best_epoch_gives_its_weights_and_trains_no_more(tmp_path):
@@ -169,9 +164,8 @@ def test_patience_stops_after_the_best_epoch_gives_its_weights_and_trains_no_mor
     best = int(aucs.argmax())
     assert len(aucs) == best + 1 + 2 < 30, "chance labels cannot improve thirty times"
     assert metrics.macro(held_out[1], training.predict(model, held_out[0]))["macro_auc"] == pytest.approx(aucs[best])
-    again_model, again = training.fit(BUILD, train, held_out, "run", 30, patience=2, folder=tmp_path)
-    same(history, again)
-    same_weights(model, again_model)
+    again = training.fit(BUILD, train, held_out, "run", 30, patience=2, folder=tmp_path)
+    assert_same(again, (model, history))
 
 
 def test_any_other_ingredient_makes_another_run_the_same_none(fit_tiny):
