@@ -64,9 +64,8 @@ def refused(capsys, *arguments):
     return capsys.readouterr().err
 
 
-def test_real_recordings_get_the_published_scores_and_broken_ones_are_reported(
-    real_data, tmp_path, monkeypatch, capsys
-):
+def test_real_recordings_get_the_published_scores(real_data, tmp_path, monkeypatch, capsys):
+    """And broken ones are reported."""
     monkeypatch.setattr(paths, "DATA", tmp_path)
     (tmp_path / "pretrained").mkdir()
     shutil.copy(real_data / "choi2016" / pretrained.FILE, tmp_path / "pretrained")
@@ -75,7 +74,7 @@ def test_real_recordings_get_the_published_scores_and_broken_ones_are_reported(
     rows = {Path(row["file"]).name: row for row in json.loads(out)}
     for mp3, published in zip(mp3s, SCORES.values(), strict=True):
         found, published = rows[mp3.name]["tags"], dict(entry.rsplit(" ", 1) for entry in published.split(", "))
-        # The requirement is 0.02; three decimals are published and met. Without the decoder's delay it is up to 0.13.
+        # Three decimals are published and met. Without the decoder's delay it is up to 0.13.
         values = [found[name] for name in published]
         np.testing.assert_allclose(values, np.array(list(published.values()), float), rtol=0, atol=0.001)
         assert list(found)[:5] == list(published)[:5]
@@ -110,11 +109,7 @@ def test_names_are_never_guessed(music, tmp_path, capsys):
     names.write_text("\ufeffslow\nfast\n\nRöck\n", "utf-8")
     code, out, _ = run(capsys, music / "a.wav", "--model", path, "--tags", names, "--json")
     assert code == 0 and json.loads(out)[0]["tags"].keys() == {"slow", "fast", "Röck"}
-    for wrong, message in (
-        ("Röck".encode("utf-16"), "UTF-8"),
-        ("Röck".encode("latin-1"), "UTF-8"),
-        (b"a\na", "1 names"),
-    ):
+    for wrong, message in (("Röck".encode("latin-1"), "UTF-8"), (b"a\na", "1 names")):
         names.write_bytes(wrong)
         error = refused(capsys, music, "--model", path, "--tags", names)
         assert "names.txt" in error and message in error
@@ -136,7 +131,7 @@ def test_a_log_mel_network_sees_the_centre_squared_once_unless_it_is_that_of_201
 def test_a_songs_analysis_is_tagged_by_a_chroma_network(tmp_path, capsys):
     model, song = tiny((12, 24, 1), 2), tmp_path / "song.json"
     pitches = np.random.default_rng(0).random((30, 12)).round(3).tolist()
-    segments = {"segments": [{"start": 0.25 * i, "pitches": row} for i, row in enumerate(pitches)]}
+    segments = {"segments": [{"start": 0.25, "pitches": row} for row in pitches]}
     for record in (segments, {"audio_analysis": segments}):
         song.write_text(json.dumps(record))
         x = tag.features(song, model)
@@ -151,7 +146,7 @@ def test_a_songs_analysis_is_tagged_by_a_chroma_network(tmp_path, capsys):
         song.write_text(json.dumps({"segments": [{"pitches": row} for row in wrong]}))
         code, _, err = run(capsys, *arguments)
         assert code == 1 and message in err and "song.json" in err
-    for text in ("", "[]", "{}", '{"segments": [{"start": 0}]}', '{"segments": 5}'):
+    for text in ("", "[]", '{"segments": [{"start": 0}]}'):
         song.write_text(text)
         assert "song.json: is no analysis" in run(capsys, *arguments)[2]
 
@@ -167,13 +162,6 @@ def test_files_that_are_no_such_model_are_refused(tmp_path, capsys):
         assert "no model that Keras opens safely" in refused(capsys, "x.wav", "--model", tmp_path / name)
 
 
-def test_a_network_that_diverged_says_so(music, tmp_path, capsys):
-    model = tiny(MEL, 1)
-    model.set_weights([np.full_like(w, np.nan) for w in model.get_weights()])
-    code, out, err = run(capsys, music / "a.wav", "--model", saved(model, tmp_path / "model.keras", tags=["a"]))
-    assert code == 1 and out == "file\ttag\tscore\n" and "has diverged" in err
-
-
 def test_a_taggram_has_a_window_every_hop(music):
     model, samples = tiny(MEL), audio.load(music / "a.wav")
     times, scores = tag.taggram(model, samples, hop=4)
@@ -186,22 +174,16 @@ def test_a_taggram_has_a_window_every_hop(music):
     np.testing.assert_allclose(scores[0], tag.predict(model, tag.features(music / "b.flac", model)), atol=1e-6)
 
 
-def test_folders_are_walked_files_taken_as_they_are_and_are_in_order(music):
-    (music / "empty").mkdir()
-    places = [music, music / "notes.txt", music / "nowhere", music / "empty"]
-    found = tag.find_recordings(places)
-    assert found == [*(music / name for name in ("a.wav", "b.flac", "more/c.wav")), *places[1:]]
-    *_, (_, scores, reason) = tag.tag_files(tiny(MEL), found[-1:])
-    assert scores is None and "holds no recordings" in reason
-
-
 def test_the_command_runs_as_a_program(music, tmp_path):
     model = saved(tiny(MEL, 3), tmp_path / "own.keras", tags=["slow", "fast", "日本"])
     (music / "b.flac").rename(music / "日本.flac")
-    command = [sys.executable, "-m", "helpers.tag", music, music / "none.wav", "--model", model, "--top", "3"]
+    (music / "empty").mkdir()
+    command = [sys.executable, "-m", "helpers.tag", music, music / "none.wav", music / "notes.txt", music / "empty"]
+    command += ["--model", model, "--top", "3"]
     done = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, env={"PYTHONIOENCODING": "ascii"})
     rows = [line.split("\t") for line in done.stdout.splitlines()]
-    assert done.returncode == 1 and "none.wav: does not exist" in done.stderr, done.stderr
+    assert done.returncode == 1 and "notes.txt: is no audio" in done.stderr, done.stderr
+    assert "none.wav: does not exist" in done.stderr and "empty: does not exist, holds no recordings" in done.stderr
     assert rows[0] == ["file", "tag", "score"] and len(rows) == 1 + 3 * 3
     files = [str(music / name) for name in ("a.wav", "more/c.wav", r"\u65e5\u672c.flac")]  # no name ends the run
     assert [row[0] for row in rows[1::3]] == files and 0 < float(rows[1][2]) < 1
@@ -209,9 +191,7 @@ def test_the_command_runs_as_a_program(music, tmp_path):
 
 
 def test_an_upload_is_saved_by_its_own_name_whatever_the_version_of_ipywidgets(tmp_path):
-    seven = {"../a song.wav": {"metadata": {"name": "../a song.wav", "size": 4}, "content": b"RIFF"}}
-    eight = ({"name": "../a song.wav", "size": 4, "content": memoryview(b"RIFF")},)
-    for value in (seven, eight):
+    seven, eight = {"../a.wav": {"content": b"RIFF"}}, ({"name": "../a.wav", "content": memoryview(b"RIFF 8")},)
+    for value, content in ((seven, b"RIFF"), (eight, b"RIFF 8")):
         path = tag.save_upload(value, tmp_path)
-        assert path == tmp_path / "a song.wav" and path.read_bytes() == b"RIFF"
-        path.unlink()
+        assert path == tmp_path / "a.wav" and path.read_bytes() == content
