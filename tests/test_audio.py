@@ -3,6 +3,8 @@
 import os
 import re
 import shutil
+import subprocess
+import sys
 import unicodedata
 from pathlib import Path
 from unittest.mock import Mock
@@ -14,7 +16,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from helpers import audio
+from helpers import audio, paths
 
 
 def tones(*frequencies, seconds=30, rate=12_000):
@@ -94,6 +96,20 @@ def test_recordings_that_break_off_are_used_and_named(write, recwarn):
         assert 17 * 12_000 < len(loaded) < 20.1 * 12_000
         np.testing.assert_array_equal(clip[: len(loaded)], loaded)
         assert re.search(rf"{path.name}: only (1[789]|20)\.\d s can be decoded", str(recwarn.pop().message))
+
+
+def test_lengths_that_a_header_does_not_know_are_found_by_decoding(write):
+    samples = np.concatenate([tones(440, seconds=10, rate=44_100) / 50, noise(30, 44_100)])
+    flac = write(samples, 44_100, "streamed.flac")
+    before, raw = audio.load_clip(flac), bytearray(flac.read_bytes())
+    raw[21:26] = bytes([raw[21] & 0xF0, 0, 0, 0, 0])  # the number of samples
+    flac.write_bytes(raw)
+    np.testing.assert_array_equal(audio.load_clip(flac), before)
+    # Variable bitrate without the header frame: guessed from the first frames, it lasts 14 s.
+    mp3 = write(samples, 44_100, "variable.mp3", bitrate_mode="VARIABLE", compression_level=0.5)
+    raw = mp3.read_bytes()
+    mp3.write_bytes(raw[raw.index(b"\xff\xfb", 200) :])
+    assert soundfile.info(mp3).duration < 30 and 40 <= len(audio.load(mp3)) / 12_000 < 40.1
 
 
 @pytest.mark.parametrize("options", [dict(format="OGG"), dict(format="OGG", subtype="OPUS"), dict(format="MP3")])
@@ -176,6 +192,18 @@ def test_real_music_has_as_many_segments_as_in_the_msd(real_data):
         assert rows.dtype == np.float32 and rows.min() >= 0 and (rows.max(axis=1) == 1).all()
         rates.append(len(rows) / (len(samples) / 12_000))
     assert min(rates) > 1.5 and max(rates) < 5.6 and 2.5 < np.median(rates) < 4.2
+
+
+def test_a_cache_that_cannot_be_written_breaks_no_recording(tmp_path):
+    """As where another user has installed the packages: numba finds no folder for its cache."""
+    code = (
+        "from numba.core.caching import CacheImpl as cache; import numpy as np\n"
+        "cache._locator_classes = [each for each in cache._locator_classes if 'UserProvided' in each.__name__]\n"
+        "from helpers import audio; print(audio.segments_pitches(np.zeros(12_000)).shape)\n"
+    )
+    environment = os.environ | {"TMPDIR": str(tmp_path), "NUMBA_CACHE_DIR": ""}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=paths.ROOT, env=environment)
+    assert done.stdout == "(1, 12)\n", done.stderr
 
 
 @pytest.fixture
