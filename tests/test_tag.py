@@ -162,18 +162,6 @@ def test_files_that_are_no_such_model_are_refused(tmp_path, capsys):
         assert "no model that Keras opens safely" in refused(capsys, "x.wav", "--model", tmp_path / name)
 
 
-def test_a_taggram_has_a_window_every_hop(music):
-    model, samples = tiny(MEL), audio.load(music / "a.wav")
-    times, scores = tag.taggram(model, samples, hop=4)
-    np.testing.assert_allclose(times, [14.56, 18.56, 22.56])  # the next would end after 41.12 s
-    assert scores.shape == (3, 50) and scores.dtype == np.float32
-    third = audio.log_mel(samples[96_000 : 96_000 + audio.NUM_SAMPLES])[None, ..., None]
-    np.testing.assert_allclose(scores[2], model.predict(third, verbose=0)[0], atol=1e-6)
-    times, scores = tag.taggram(model, audio.load(music / "b.flac"))
-    np.testing.assert_allclose(times, [14.56])
-    np.testing.assert_allclose(scores[0], tag.predict(model, tag.features(music / "b.flac", model)), atol=1e-6)
-
-
 def test_the_command_runs_as_a_program(music, tmp_path):
     model = saved(tiny(MEL, 3), tmp_path / "own.keras", tags=["slow", "fast", "日本"])
     (music / "b.flac").rename(music / "日本.flac")
@@ -188,10 +176,3 @@ def test_the_command_runs_as_a_program(music, tmp_path):
     files = [str(music / name) for name in ("a.wav", "more/c.wav", r"\u65e5\u672c.flac")]  # no name ends the run
     assert [row[0] for row in rows[1::3]] == files and 0 < float(rows[1][2]) < 1
     assert {row[1] for row in rows[1:]} == {"slow", "fast", r"\u65e5\u672c"}
-
-
-def test_an_upload_is_saved_by_its_own_name_whatever_the_version_of_ipywidgets(tmp_path):
-    seven, eight = {"../a.wav": {"content": b"RIFF"}}, ({"name": "../a.wav", "content": memoryview(b"RIFF 8")},)
-    for value, content in ((seven, b"RIFF"), (eight, b"RIFF 8")):
-        path = tag.save_upload(value, tmp_path)
-        assert path == tmp_path / "a.wav" and path.read_bytes() == content
