@@ -1,7 +1,5 @@
 """MSD files: what a good one gives, the reason given for each kind of bad one, and that ours are like real ones."""
 
-import re
-
 import h5py
 import numpy as np
 import pytest
@@ -26,28 +24,18 @@ def only_reason(folder, fields=()):
     return broken["reason"][0]
 
 
-def test_a_good_file(tmp_path, write_song):
+def test_a_good_file_and_what_it_has_where_nothing_was_given(tmp_path, write_song):
     path = write_song(tmp_path / "ü" / "song.H5", title="Étude № 3", artist_name="Björk & 何韻詩", num_segments=100)
-    tracks, broken = read_tracks(tmp_path, 1, ("tempo", "year", "song_id", "segments_start", "artist_terms"))
-    assert broken.empty
-    assert list(tracks.columns[:5]) == ["track_id", "title", "artist_name", "num_segments", "segments_pitches"]
+    fields = ("tempo", "year", "artist_terms", "segments_start", "release", "song_hotttnesss", "bars_start")
+    tracks, broken = read_tracks(tmp_path, 1, fields)
+    assert broken.empty and list(tracks.columns) == [*msd.NAMES, "num_segments", "segments_pitches", *fields]
     row = tracks.iloc[0]
-    assert (row["track_id"], row["title"]) == ("TRAAAAA128F0000001", "Étude № 3")
-    assert row["artist_name"] == "Björk & 何韻詩"
-    assert (row["num_segments"], row["tempo"], row["year"], row["song_id"]) == (100, 120.5, 1999, "SO")
-    assert list(row["artist_terms"]) == ["glück", "rock"] and row["segments_start"][-1] == 99 / 4
+    assert row[msd.NAMES].tolist() == ["TRAAAAA128F0000001", "Étude № 3", "Björk & 何韻詩"]
+    assert (row["num_segments"], row["tempo"], row["year"], row["segments_start"][-1]) == (100, 120.5, 1999, 99 / 4)
+    assert list(row["artist_terms"]) == ["glück", "rock"]
+    assert row["release"] == "" and np.isnan(row["song_hotttnesss"]) and len(row["bars_start"]) == 0
     with h5py.File(path) as file:
-        expected = file[PITCHES][:]
-    assert row["segments_pitches"].dtype == np.float32
-    np.testing.assert_array_equal(row["segments_pitches"], expected.astype(np.float32))
-
-
-def test_what_is_not_given_is_empty_zero_or_nan(song):
-    fields = ("release", "key", "loudness", "song_hotttnesss", "segments_timbre", "bars_start", "similar_artists")
-    row = read_tracks(song.parent, 1, fields)[0].iloc[0]
-    assert (row["release"], row["key"], row["loudness"]) == ("", 0, 0) and np.isnan(row["song_hotttnesss"])
-    assert row["segments_timbre"].shape == (20, 12) and not row["segments_timbre"].any()
-    assert len(row["bars_start"]) == len(row["similar_artists"]) == 0
+        np.testing.assert_array_equal(row["segments_pitches"], file[PITCHES][:].astype("f4"), strict=True)
 
 
 def test_what_cannot_be_written_is_refused_and_leaves_nothing(tmp_path):
@@ -55,17 +43,13 @@ def test_what_cannot_be_written_is_refused_and_leaves_nothing(tmp_path):
     for change, reason in (
         ({"tempi": 1.0}, r"\['tempi'\]"),
         ({"track_id": "é" * 17}, "track_id has room for 32 bytes, not for 34"),
-        ({"similar_artists": ["x" * 21]}, "similar_artists has room for 20"),
         ({"segments_pitches": np.ones((3, 11))}, None),
     ):
         with pytest.raises((ValueError, TypeError), match=reason):
             msd.write_track(tmp_path / "x.h5", **good | change)
+    assert not list(tmp_path.iterdir())
     with pytest.raises(ValueError, match=r"no field \['tempi'\].*'tempo'"):
         msd.read_files([], None, ("tempi", "title"))
-    del good["title"]
-    with pytest.raises(ValueError, match=r"x\.h5 was not written: \['title'\] are missing"):
-        msd.write_track(tmp_path / "x.h5", **good)
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -74,12 +58,11 @@ def test_what_cannot_be_written_is_refused_and_leaves_nothing(tmp_path):
         (lambda raw: b"", "empty file"),
         (lambda raw: b"<html>404</html>" * 99, "not an HDF5 file"),
         (lambda raw: raw[: len(raw) // 2], "truncated file"),
-        (lambda raw: raw[:100] + bytes(2000) + raw[2100:], "no analysis|cannot be read"),
     ],
 )
 def test_files_that_are_not_whole(song, content, reason):
     song.write_bytes(content(song.read_bytes()))
-    assert re.search(reason, only_reason(song.parent))
+    assert reason in only_reason(song.parent)
 
 
 def replaced(name, *arguments, **how):
@@ -90,15 +73,8 @@ def replaced(name, *arguments, **how):
     return change
 
 
-def table(name, num_rows=1, **columns):
-    kinds = [(column, "S99" if isinstance(value, bytes) else "f8") for column, value in columns.items()]
-    return replaced(name, data=np.array([tuple(columns.values())] * num_rows, kinds))
-
-
-def pitches_with(value):
-    values = np.full((20, 12), 0.5)
-    values[7, 3] = value
-    return replaced(PITCHES, data=values)
+def table(name, num_rows=1, **texts):
+    return replaced(name, data=np.array([tuple(texts.values())] * num_rows, [(column, "S99") for column in texts]))
 
 
 @pytest.mark.parametrize(
@@ -111,10 +87,12 @@ def pitches_with(value):
         (table("analysis/songs", track_id=b""), "the track_id is empty"),
         (table("metadata/songs", title=b"\xe9t\xe9", artist_name=b"x"), "'utf-8' codec"),
         (replaced(PITCHES, data=np.ones((20, 11))), f"{PITCHES} has shape (20, 11), not ('rows', 12)"),
-        (replaced(PITCHES, data=h5py.Empty("f8")), f"{PITCHES} has shape ()"),
         (replaced(PITCHES, data=np.ones((0, 12))), "the song has no segments"),
         (replaced(PITCHES, (2**40, 12), "f8", chunks=(85, 12)), f"{PITCHES} has shape (1099511627776, 12)"),
-        *[(pitches_with(value), "segments_pitches has values that are not") for value in (np.nan, -0.01, 1.01)],
+        *[
+            (replaced(PITCHES, data=np.vstack([np.ones(12), [wrong] * 12])), "segments_pitches has values that are not")
+            for wrong in (np.nan, -0.01, 1.01)
+        ],
     ],
 )
 def test_reasons(song, damage, reason):
@@ -123,18 +101,11 @@ def test_reasons(song, damage, reason):
     assert only_reason(song.parent).startswith(reason)
 
 
-@pytest.mark.parametrize(
-    ("field", "values", "reason"),
-    [
-        ("analysis/segments_start", np.zeros(3), "segments_start has 3 segments, segments_pitches 20"),
-        ("analysis/bars_start", np.array([b"text"]), "cannot be read"),
-        ("metadata/similar_artists", np.zeros((2, 2), "S5"), "metadata/similar_artists has shape (2, 2)"),
-    ],
-)
-def test_extra_fields_are_checked_if_they_are_asked_for(song, field, values, reason):
+def test_extra_fields_are_checked_if_they_are_asked_for(song):
     with h5py.File(song, "r+") as file:
-        replaced(field, data=values)(file)
-    assert only_reason(song.parent, (field.split("/")[1],)).startswith(reason)
+        replaced("analysis/segments_start", data=np.zeros(3))(file)
+    reason = "segments_start has 3 segments, segments_pitches 20"
+    assert only_reason(song.parent, ["segments_start"]) == reason
     assert len(read_tracks(song.parent, 1)[0]) == 1
 
 
@@ -189,8 +160,6 @@ def test_real_files(real_data, tmp_path):
     tracks, broken = read_tracks(real_data / "msd_real")
     assert len(tracks) == 164
     assert len(broken) == 3 and broken["path"].str.contains("broken_h5").all()
-    again, broken_too = read_tracks(real_data / "msd_real", 2)
-    assert broken_too.equals(broken) and list(again["track_id"]) == list(tracks["track_id"])
     everything, _ = read_tracks(real_data / "msd_real", None, tuple(msd.FIELDS))
     assert len(everything) == 164 and everything["tempo"].between(0, 300).all()
     song = everything.iloc[7]  # written again, it says the same
