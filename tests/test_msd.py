@@ -3,8 +3,6 @@
 import h5py
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from helpers import msd
 from helpers.msd import read_tracks
@@ -109,20 +107,17 @@ def test_extra_fields_are_checked_if_they_are_asked_for(song):
     assert len(read_tracks(song.parent, 1)[0]) == 1
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(st.data())
-def test_damaged_copies_give_a_sound_row_or_a_reason(song, data):
-    raw = song.read_bytes()
-    damaged = bytearray(raw)
-    for bit in data.draw(st.lists(st.integers(0, 8 * len(raw) - 1), max_size=20), "bits to flip"):
-        damaged[bit // 8] ^= 1 << bit % 8
-    song.write_bytes(damaged[: data.draw(st.integers(0, len(raw)) | st.just(len(raw)), "length")])
-    tracks, broken = read_tracks(song.parent, 1, ("tempo", "segments_start"))
-    song.write_bytes(raw)
-    assert len(tracks) + len(broken) == 1
-    for pitches in tracks["segments_pitches"]:
-        assert pitches.shape[1] == 12 and pitches.min() >= 0 and pitches.max() <= 1
-    assert broken["reason"].str.len().gt(5).all()
+def test_damaged_copies_give_a_sound_row_or_a_reason(song):
+    rng, raw = np.random.default_rng(0), song.read_bytes()
+    for number in range(200):
+        damaged = bytearray(raw)
+        for place in rng.integers(len(raw), size=number % 20):
+            damaged[place] ^= 1 << rng.integers(8)
+        song.write_bytes(damaged[: rng.integers(len(raw)) if number % 4 == 0 else None])
+        tracks, broken = read_tracks(song.parent, 1, ("tempo", "segments_start"))
+        assert len(tracks) + len(broken) == 1 and broken["reason"].str.len().gt(5).all()
+        for pitches in tracks["segments_pitches"]:
+            assert pitches.shape[1] == 12 and pitches.min() >= 0 and pitches.max() <= 1
 
 
 def layout(path):

@@ -66,15 +66,6 @@ def test_a_file_that_kills_its_reader_is_the_only_one_lost(numbered):
     assert len(rows) + len(broken) == 150
 
 
-def test_a_bug_in_the_reader_is_not_taken_for_a_broken_file(numbered):
-    def buggy(path):
-        raise AssertionError("a bug")
-
-    for num_workers in (1, 2):
-        with pytest.raises(AssertionError):
-            read_all(buggy, numbered, num_workers)
-
-
 def test_a_cluster_reads_the_same_and_gives_up_a_file_that_kills_its_workers(numbered):
     distributed = pytest.importorskip("distributed")
     alone, broken = read_all(read_number, numbered, 1)

@@ -50,10 +50,10 @@ def test_a_snapshot_gives_back_what_was_saved(joined, tmp_path):
     assert [loaded.attrs[key] for key in ("vocabulary", "segments", "match")] == [["rock", "jazz", "pop"], 12, "exact"]
 
 
-@pytest.mark.parametrize("value", [{"rock"}, ("a", 1), None, np.array(["rock"], object)])
-def test_what_load_could_not_give_back_is_refused_when_saving(value, joined, tmp_path):
-    with pytest.raises(ValueError, match="in column 'x'; drop or convert it"):
-        snapshots.save(joined[0].assign(x=[value] * 2), tmp_path / "x", None, tmp_path / "store")
+def test_what_load_could_not_give_back_is_refused_when_saving(joined, tmp_path):
+    for value in ({"rock"}, ("a", 1), None, np.array(["rock"], object)):
+        with pytest.raises(ValueError, match="in column 'x'; drop or convert it"):
+            snapshots.save(joined[0].assign(x=[value] * 2), tmp_path / "x", None, tmp_path / "store")
     assert not list(tmp_path.rglob("*.pkl"))
 
 
@@ -111,8 +111,7 @@ def sealed(content, protocol=5):
 @pytest.mark.parametrize("protocol", [0, 5])
 def test_a_pickle_that_names_anything_is_refused_and_runs_nothing(protocol, tmp_path):
     victim, path = tmp_path / "victim", tmp_path / "hostile.pkl"
-    calls = [Call(os.system, f"touch {victim}"), Call(eval, f"open({str(victim)!r}, 'w')"), Call(os.mkdir, str(victim))]
-    for content in [*calls, pd.DataFrame({"a": [1]}), np.zeros(3)]:
+    for content in (Call(os.mkdir, str(victim)), Call(eval, f"open({str(victim)!r}, 'w')"), np.zeros(3)):
         for data, reason in ((sealed(content, protocol), "it names"), (pickle.dumps(content), "its checksum is wrong")):
             path.write_bytes(data)
             with pytest.raises(pickle.UnpicklingError, match=rf"hostile\.pkl was not loaded: {reason}"):
@@ -135,9 +134,8 @@ def test_damaged_and_foreign_files_are_refused_by_name(joined, tmp_path):
 
 
 @pytest.fixture
-def stored(tmp_path, monkeypatch):
+def stored(data, tmp_path, monkeypatch):
     """Snapshots of 12 and 20 segments, made elsewhere of a data folder that is gone."""
-    data = write_set(tmp_path / "laptop" / "my-songs")
     monkeypatch.setattr(paths, "SNAPSHOTS", tmp_path / "here")
     files = snapshots.ensure(data, ["rock", "jazz"], (12, 20), tmp_path / "drive")
     shutil.rmtree(data)
@@ -156,7 +154,7 @@ def test_a_notebook_takes_snapshots_by_path_by_name_or_by_upload_without_their_d
         data = session.songs(snapshot, paths.ROOT / "no-such-data", (12, 20))
         assert [joining.pitches(data[count]).shape for count in (12, 20)] == [(2, 12, 12, 1), (2, 12, 20, 1)]
         assert data[12].attrs["vocabulary"] == ["rock", "jazz"]
-        assert "my-songs (synthetic: False)" in capsys.readouterr().out
+        assert "data (synthetic: False)" in capsys.readouterr().out
 
     check(str(stored[0]))
     check(str(stored[1]))  # any of them
@@ -166,9 +164,7 @@ def test_a_notebook_takes_snapshots_by_path_by_name_or_by_upload_without_their_d
 
 
 def test_a_wrong_snapshot_is_named_and_what_to_do_is_said(stored, tmp_path, monkeypatch):
-    with pytest.raises(FileNotFoundError, match=r"absent\.pkl; notebook 01 makes it"):
-        session.songs("absent.pkl", tmp_path, (12,))
-    with pytest.raises(FileNotFoundError, match=r"my-songs_segments-512_exact\.pkl; notebook 01"):
+    with pytest.raises(FileNotFoundError, match=r"data_segments-512_exact\.pkl; notebook 01"):
         session.songs(str(stored[0]), tmp_path, (12, 512))
     other = stored[0].with_name("other.pkl")
     other.write_bytes(stored[0].read_bytes())
@@ -176,7 +172,7 @@ def test_a_wrong_snapshot_is_named_and_what_to_do_is_said(stored, tmp_path, monk
         session.songs(str(other), tmp_path, (12, 20))
     mixed = snapshots.ensure(write_set(tmp_path / "b"), ["rock", "jazz"], (20,), tmp_path)
     upload(stored[0], *mixed, monkeypatch=monkeypatch)
-    with pytest.raises(ValueError, match=r"of b \(.*\) and my-songs \(.* of one data set"):
+    with pytest.raises(ValueError, match=r"of b \(.*\) and data \(.* of one data set"):
         session.songs("upload", tmp_path, (12, 20))
     upload(monkeypatch=monkeypatch)
     with pytest.raises(ValueError, match="in no file"):
