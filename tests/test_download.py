@@ -61,17 +61,16 @@ def fetch(server, folder, *names, **options):
 @pytest.mark.parametrize("kind", [hashlib.sha256, hashlib.md5])
 def test_a_file_is_downloaded_once_and_known_by_its_checksum(server, tmp_path, kind):
     right = kind(CONTENT).hexdigest()
-    assert fetch(server, tmp_path, checksum=right).read_bytes() == CONTENT
-    assert [file.name for file in tmp_path.iterdir()] == ["a.bin"]
-    fetch(server, tmp_path, checksum=right)
-    assert len(server.requests) == 1
-    with pytest.raises(ValueError, match=r"a\.bin is not the published file"):  # put there by hand
-        fetch(server, tmp_path, checksum=right[::-1])
     server.files["/b.bin"] = CONTENT[::-1]
-    (tmp_path / "a.bin").unlink()
     with pytest.raises(ConnectionError, match="other checksum"):
         fetch(server, tmp_path, "b.bin", checksum=right)
     assert fetch(server, tmp_path, "b.bin", "a.bin", checksum=right).read_bytes() == CONTENT
+    assert [file.name for file in tmp_path.iterdir()] == ["a.bin"]
+    server.requests.clear()
+    fetch(server, tmp_path, checksum=right)
+    assert not server.requests
+    with pytest.raises(ValueError, match=r"a\.bin is not the published file"):  # put there by hand
+        fetch(server, tmp_path, checksum=right[::-1])
 
 
 @pytest.mark.parametrize("ranges", [True, False])
@@ -111,7 +110,7 @@ SONGS = {"Set/A/B/TRAB1.h5": b"one" * 1000, "Set/A/C/TRAC1.json": b"{}", "Set/LI
 
 
 def make(path, members):
-    """Write `members`, name -> bytes or (type, link target), as .zip or .tar.gz; return the path."""
+    """Write `members`, name -> bytes or link target, as .zip or .tar.gz; return the path."""
     if path.suffix == ".zip":
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, content in members.items():
@@ -123,38 +122,31 @@ def make(path, members):
             if isinstance(content, bytes):
                 info.size = len(content)
             else:
-                info.type, info.linkname = content
+                info.type, info.linkname = tarfile.SYMTYPE, content
             archive.addfile(info, io.BytesIO(content) if info.size else None)
     return path
 
 
-HOSTILE = [{"../evil.h5": b"x"}, {"Set/../../evil.h5": b"x"}, {"Set/link.h5": (tarfile.SYMTYPE, "/etc/passwd")},
-           {"Set/link": (tarfile.SYMTYPE, "../..")}, {"Set/device.h5": (tarfile.CHRTYPE, "")}]  # fmt: skip
-
-
-@pytest.mark.parametrize("bad", HOSTILE, ids=str)
+@pytest.mark.parametrize("bad", [{"Set/../../evil.h5": b"x"}, {"Set/link": "../.."}], ids=str)
 def test_a_hostile_archive_leaves_nothing_outside(tmp_path, bad):
     with pytest.raises(ValueError, match="no safe archive"):
         download.unpack(make(tmp_path / "bad.tar.gz", SONGS | bad), tmp_path / "songs")
-    if isinstance(next(iter(bad.values())), bytes):
-        download.unpack(make(tmp_path / "bad.zip", SONGS | bad), tmp_path / "songs")  # keeps it inside
-    assert {path.name for path in tmp_path.iterdir()} <= {"bad.tar.gz", "bad.zip", "songs"}
+    download.unpack(make(tmp_path / "bad.zip", SONGS | bad), tmp_path / "songs")  # keeps it inside
+    assert {path.name for path in tmp_path.iterdir()} == {"bad.tar.gz", "bad.zip", "songs"}
 
 
-def flipped(data):
-    # A bit of gzip's own checksum, or of a zip member's content: only the checksum can tell.
-    place = len(data) - 6 if data.startswith(b"\x1f\x8b") else 60
-    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
-
-
-@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], flipped, lambda data: PAGE, lambda data: b""])
 @pytest.mark.parametrize("name", ["x.tar.gz", "x.zip"])
-def test_a_damaged_archive_leaves_nothing(tmp_path, name, damage):
+def test_a_damaged_archive_leaves_nothing(tmp_path, name):
     archive = make(tmp_path / name, SONGS)
-    archive.write_bytes(damage(archive.read_bytes()))
-    with pytest.raises(ValueError, match="damaged or no safe archive"):
-        download.unpack(archive, tmp_path / "songs")
-    assert list(tmp_path.iterdir()) == [archive]
+    whole = archive.read_bytes()
+    # A bit of gzip's own checksum, or of a zip member's content: only the checksum can tell.
+    place = 60 if name == "x.zip" else len(whole) - 6
+    flipped = whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
+    for damaged in (whole[: len(whole) // 2], flipped, PAGE, b""):
+        archive.write_bytes(damaged)
+        with pytest.raises(ValueError, match="damaged or no safe archive"):
+            download.unpack(archive, tmp_path / "songs")
+        assert list(tmp_path.iterdir()) == [archive]
 
 
 def test_msd_subset_is_downloaded_unpacked_and_then_left_alone(server, tmp_path, monkeypatch, capsys):

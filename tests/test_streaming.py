@@ -104,10 +104,6 @@ def assert_same(shards, report, dataset):
     assert set(report["broken"]["path"]) == {*broken["path"], *broken_tags["path"]}
 
 
-def states(shards):
-    return [(path.stat().st_ino, path.stat().st_mtime_ns) for path in shards]
-
-
 @pytest.mark.parametrize(("num_workers", "files_per_shard", "num_shards"), [(1, 8000, 1), (2, 50, 3)])
 def test_shards_are_the_join(songs, tmp_path, num_workers, files_per_shard, num_shards):
     made, report = streaming.write(songs, MASON_TOP50, SEGMENTS, tmp_path, "exact", files_per_shard, num_workers)
@@ -117,35 +113,32 @@ def test_shards_are_the_join(songs, tmp_path, num_workers, files_per_shard, num_
         assert file.attrs["synthetic"] and file.attrs["match"] == "exact" and len(file["artist_name"])
 
 
-def test_only_what_is_missing_or_changed_is_made_again(songs, tmp_path):
-    def write(vocabulary=MASON_TOP50, segments=SEGMENTS, match="exact"):
-        return streaming.write(songs, vocabulary, segments, tmp_path, match, 50, 1)
+def test_only_what_is_missing_or_changed_is_made_again_and_a_copy_found_out(tmp_path, write_song):
+    def write(vocabulary=("rock",), segments=12, match="exact"):
+        """Return which of the shards are as they were, their songs, and what is broken."""
+        made, report = streaming.write(tmp_path / "msd", vocabulary, segments, tmp_path / "out", match, 2, 1)
+        before, states[:] = states[:], [(path.stat().st_ino, path.stat().st_mtime_ns) for path in made]
+        return [a in before for a in states], list(streaming.labels(made).index), report["broken"]["reason"].tolist()
 
-    made, _ = write()
-    before = states(made)
-    made[0].write_bytes(made[0].read_bytes()[:3000])
-    made[2].unlink()
-    assert_same(*write(), songs)
-    assert [a == b for a, b in zip(states(made), before, strict=True)] == [False, True, False]
-    for change in ({"match": "normalized"}, {"segments": 300}, {"vocabulary": MASON_TOP50[:9]}):
-        before = states(made)
-        write(**change)
-        assert not set(states(made)) & set(before), change
-
-
-def test_a_replaced_song_is_read_again_and_a_copy_found_out(tmp_path, write_song):
+    states = []
     for name in ("TR0", "TR1", "TR2", "TR3"):
         write_song(tmp_path / "msd" / f"{name}.h5", name, num_segments=20)
         lastfm.write_tags(tmp_path / "msd" / f"{name}.json", name, "A Title", "An Artist", [("rock", 100)])
-    write = functools.partial(streaming.write, tmp_path / "msd", ["rock"], 12, tmp_path / "out", "exact", 2, 1)
-    before = states(write()[0])
+    assert write() == ([False, False], ["TR0", "TR1", "TR2", "TR3"], [])
+    first, second = sorted((tmp_path / "out").iterdir())
+    first.write_bytes(first.read_bytes()[:3000])
+    assert write() == ([False, True], ["TR0", "TR1", "TR2", "TR3"], [])
+    second.unlink()
+    assert write() == ([True, False], ["TR0", "TR1", "TR2", "TR3"], [])
     os.utime(tmp_path / "msd" / "TR3.h5", ns=(0, 0))  # another file of the same size
+    assert write()[0] == [True, False]
     (tmp_path / "msd" / "TR2.json").unlink()
-    assert [a == b for a, b in zip(states(write()[0]), before, strict=True)] == [True, False]
+    assert write() == ([True, False], ["TR0", "TR1", "TR3"], [])
+    for change in ({"match": "normalized"}, {"segments": 13}, {"vocabulary": ["rock", "pop"]}):
+        assert write(**change)[0] == [False, False]
     write_song(tmp_path / "msd" / "z" / "TR0.h5", "TR0", num_segments=20)
-    made, report = write()
-    assert list(streaming.labels(made).index) == ["TR0", "TR1", "TR3"]
-    assert report["broken"]["reason"].str.startswith("same track_id as").tolist() == [True]
+    _, found, broken = write()
+    assert found == ["TR0", "TR1", "TR3"] and broken == [f"same track_id as {tmp_path / 'msd' / 'TR0.h5'}"]
 
 
 def test_real_files(real_data, tmp_path):
