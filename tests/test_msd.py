@@ -39,28 +39,22 @@ def test_a_good_file_and_what_it_has_where_nothing_was_given(tmp_path, write_son
 def test_what_cannot_be_written_is_refused_and_leaves_nothing(tmp_path):
     good = dict(track_id="TR1", title="a", artist_name="b", segments_pitches=np.ones((3, 12)))
     for change, reason in (
-        ({"tempi": 1.0}, r"\['tempi'\]"),
+        ({"tempi": 1.0}, r"x\.h5 was not written: \['tempi'\]"),
         ({"track_id": "é" * 17}, "track_id has room for 32 bytes, not for 34"),
-        ({"segments_pitches": np.ones((3, 11))}, None),
     ):
-        with pytest.raises((ValueError, TypeError), match=reason):
+        with pytest.raises(ValueError, match=reason):
             msd.write_track(tmp_path / "x.h5", **good | change)
     assert not list(tmp_path.iterdir())
     with pytest.raises(ValueError, match=r"no field \['tempi'\].*'tempo'"):
         msd.read_files([], None, ("tempi", "title"))
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (lambda raw: b"", "empty file"),
-        (lambda raw: b"<html>404</html>" * 99, "not an HDF5 file"),
-        (lambda raw: raw[: len(raw) // 2], "truncated file"),
-    ],
-)
-def test_files_that_are_not_whole(song, content, reason):
-    song.write_bytes(content(song.read_bytes()))
-    assert reason in only_reason(song.parent)
+def test_files_that_are_not_whole(song):
+    raw = song.read_bytes()
+    damaged = {"empty file": b"", "not an HDF5 file": b"<html>404</html>" * 99, "truncated file": raw[: len(raw) // 2]}
+    for reason, content in damaged.items():
+        song.write_bytes(content)
+        assert reason in only_reason(song.parent)
 
 
 def replaced(name, *arguments, **how):
@@ -87,8 +81,9 @@ def table(name, num_rows=1, **texts):
         (replaced(PITCHES, data=np.ones((20, 11))), f"{PITCHES} has shape (20, 11), not ('rows', 12)"),
         (replaced(PITCHES, data=np.ones((0, 12))), "the song has no segments"),
         (replaced(PITCHES, (2**40, 12), "f8", chunks=(85, 12)), f"{PITCHES} has shape (1099511627776, 12)"),
+        (replaced("analysis/segments_start", data=np.zeros(3)), "segments_start has 3 segments, segments_pitches 20"),
         *[
-            (replaced(PITCHES, data=np.vstack([np.ones(12), [wrong] * 12])), "segments_pitches has values that are not")
+            (replaced(PITCHES, data=np.vstack([np.ones((19, 12)), [wrong] * 12])), "segments_pitches has values")
             for wrong in (np.nan, -0.01, 1.01)
         ],
     ],
@@ -96,15 +91,7 @@ def table(name, num_rows=1, **texts):
 def test_reasons(song, damage, reason):
     with h5py.File(song, "r+") as file:
         damage(file)
-    assert only_reason(song.parent).startswith(reason)
-
-
-def test_extra_fields_are_checked_if_they_are_asked_for(song):
-    with h5py.File(song, "r+") as file:
-        replaced("analysis/segments_start", data=np.zeros(3))(file)
-    reason = "segments_start has 3 segments, segments_pitches 20"
-    assert only_reason(song.parent, ["segments_start"]) == reason
-    assert len(read_tracks(song.parent, 1)[0]) == 1
+    assert only_reason(song.parent, ["segments_start"]).startswith(reason)
 
 
 def test_damaged_copies_give_a_sound_row_or_a_reason(song):
@@ -145,19 +132,16 @@ def test_pytables_reads_a_written_file_as_the_msd_tools_do(song):
     with tables.open_file(str(song)) as file:
         songs = file.root.analysis.songs
         assert (songs.nrows, songs.cols.track_id[0], songs.cols.tempo[0]) == (1, b"TRAAAAA128F0000001", 120.5)
-        assert file.root.metadata.songs.cols.title[0] == b"A Title"
         assert file.root.metadata.artist_terms[:].tolist() == ["glück".encode(), b"rock"]
         pitches = file.root.analysis.segments_pitches[songs.cols.idx_segments_pitches[0] :]
     assert pitches.shape == (20, 12) and (pitches.max(axis=1) == 1).all()
 
 
 def test_real_files(real_data, tmp_path):
-    tracks, broken = read_tracks(real_data / "msd_real")
-    assert len(tracks) == 164
+    tracks, broken = read_tracks(real_data / "msd_real", None, tuple(msd.FIELDS))
+    assert len(tracks) == 164 and tracks["tempo"].between(0, 300).all()
     assert len(broken) == 3 and broken["path"].str.contains("broken_h5").all()
-    everything, _ = read_tracks(real_data / "msd_real", None, tuple(msd.FIELDS))
-    assert len(everything) == 164 and everything["tempo"].between(0, 300).all()
-    song = everything.iloc[7]  # written again, it says the same
+    song = tracks.iloc[7]  # written again, it says the same
     msd.write_track(tmp_path / "copy.h5", **song.drop("num_segments"))
     copy = read_tracks(tmp_path, 1, tuple(msd.FIELDS))[0].iloc[0]
     for name in msd.FIELDS:
