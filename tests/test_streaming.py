@@ -12,7 +12,6 @@ import pytest
 from helpers import demo, joining, lastfm, models, msd, reading, streaming, training
 from helpers.tags import MASON_TOP50
 
-MAKE = streaming._make
 SEGMENTS = 252
 
 
@@ -26,23 +25,25 @@ def files(tmp_path):
     for i, part in enumerate([slice(0, 5), slice(5, 5), slice(5, 12)]):
         found.append(tmp_path / f"{i}.h5")
         with h5py.File(found[-1], "w") as file:
-            file.create_dataset("pitches", data=x[part], chunks=(1, 12, 24), maxshape=(None, 12, 24))
             file["ids"] = np.array([f"id{n}" for n in range(12)][part], dtype=object).astype(h5py.string_dtype())
-            file["labels"], file["tags"] = y[part], ["rock", "pop", "folk"]
+            file["pitches"], file["labels"], file["tags"] = x[part], y[part], ["rock", "pop", "folk"]
     return found, x.astype("float32")[..., None], y
 
 
-def test_rows_are_the_array_in_any_order(files):
+def test_rows_are_the_array_in_any_order_and_known_when_repaired(files):
     paths, x, y = files
     rows = streaming.Rows(paths, "pitches")
     assert rows.shape == x.shape and len(rows) == 12 and rows.dtype == x.dtype
-    for index in (slice(None), slice(3, 9, 2), [11, 0, 5, 5], np.arange(12) % 3 == 0, 4, np.int64(4), []):
-        expected = x[np.asarray(index, int) if isinstance(index, list) else index]
-        assert np.array_equal(rows[index], expected) and rows[index].dtype == np.float32
+    for index in (slice(3, 9, 2), [11, 0, 5, 5], np.arange(12) % 3 == 0, 4):
+        np.testing.assert_array_equal(rows[index], x[index], strict=True)
     some = rows.take(np.array([11, 2, 7])).take(np.array([True, False, True]))
     assert np.array_equal(some[:], x[[11, 7]])
     table = streaming.labels(paths)
     assert np.array_equal(table, y) and list(table) == ["rock", "pop", "folk"] and table.index[11] == "id11"
+    found = joblib.hash(rows.fingerprint())
+    assert joblib.hash(streaming.Rows(paths, "pitches").fingerprint()) == found != joblib.hash(some.fingerprint())
+    os.utime(paths[0], ns=(0, 0))
+    assert joblib.hash(rows.fingerprint()) != found
 
 
 def test_training_from_disk_is_training_from_memory(files, tmp_path):
@@ -61,36 +62,20 @@ def test_training_from_disk_is_training_from_memory(files, tmp_path):
     assert same["seconds"].tolist() == history["seconds"].tolist()
 
 
-def test_repaired_rows_have_another_fingerprint(files):
-    rows = streaming.Rows(files[0], "pitches")
-    found = joblib.hash(rows.fingerprint())
-    assert joblib.hash(streaming.Rows(files[0], "pitches").fingerprint()) == found
-    assert joblib.hash(rows.take(np.arange(11)).fingerprint()) != found
-    os.utime(files[0][0], ns=(0, 0))
-    assert joblib.hash(rows.fingerprint()) != found
-    found = []
-    for inputs in ("one", "one", "other"):  # what it was made of counts, wherever it lies and whenever it was made
-        made = files[0][0].with_name(f"{len(found)}-made.h5")
-        with h5py.File(made, "w") as file:
-            file["pitches"], file["ids"], file.attrs["inputs"] = np.zeros((1, 12, 24)), ["a"], inputs
-        found.append(joblib.hash(streaming.Rows([made], "pitches").fingerprint()))
-    assert found[0] == found[1] != found[2]
-
-
 def test_bad_files_are_named(files, tmp_path):
     paths, *_ = files
-    with pytest.raises(FileNotFoundError, match=r"none\.h5 cannot be read"):
-        streaming.Rows([tmp_path / "none.h5"], "pitches")
-    with pytest.raises(ValueError, match=r"0\.h5 has no mel; it holds \['ids'"):
-        streaming.Rows(paths, "mel")
     (tmp_path / "text.h5").write_text("no")
-    with pytest.raises(OSError, match=r"text\.h5 cannot be read"):
-        streaming.Rows([tmp_path / "text.h5"], "pitches")
     with h5py.File(tmp_path / "wide.h5", "w") as file:
         file["pitches"], file["labels"] = np.zeros((2, 12, 9)), np.zeros((2, 1))
         file["tags"], file["ids"] = ["a"], ["x", "y"]
-    with pytest.raises(ValueError, match="rows of shapes"):
-        streaming.Rows([*paths, tmp_path / "wide.h5"], "pitches")
+    for names, dataset, error, reason in (
+        (["none.h5"], "pitches", FileNotFoundError, r"none\.h5 cannot be read"),
+        (["text.h5"], "pitches", OSError, r"text\.h5 cannot be read"),
+        (["0.h5"], "mel", ValueError, r"0\.h5 has no mel; it holds \['ids'"),
+        (["0.h5", "wide.h5"], "pitches", ValueError, "rows of shapes"),
+    ):
+        with pytest.raises(error, match=reason):
+            streaming.Rows([tmp_path / name for name in names], dataset)
     with pytest.raises(ValueError, match="other tags than"):
         streaming.labels([*paths, tmp_path / "wide.h5"])
 
@@ -100,67 +85,54 @@ def songs(tmp_path_factory):
     return demo.ensure(tmp_path_factory.mktemp("data") / "demo", num_tracks=120)
 
 
-def joined(dataset):
+def assert_same(shards, report, dataset):
+    """Compare shards with the join in memory."""
     (tracks, broken), (tags, broken_tags) = msd.read_tracks(dataset, 1), lastfm.read_tags(dataset, 1)
     mismatches = joining.read_mismatches(dataset)
-    table, report = joining.join(tracks, tags, MASON_TOP50, SEGMENTS, mismatches=mismatches)
-    return table, report["steps"], {*broken["path"], *broken_tags["path"]}
-
-
-def assert_same(shards, report, dataset):
-    table, steps, broken = joined(dataset)
+    table, expected = joining.join(tracks, tags, MASON_TOP50, SEGMENTS, mismatches=mismatches)
     labels, rows = streaming.labels(shards), streaming.Rows(shards, "segments_pitches")
     assert list(labels.index) == list(table["track_id"]) and list(labels) == MASON_TOP50
     np.testing.assert_array_equal(labels, joining.label_matrix(table))
     np.testing.assert_array_equal(rows[:], joining.pitches(table))
-    assert report["steps"].equals(steps) and set(report["broken"]["path"]) == broken
+    assert report["steps"].equals(expected["steps"])
+    assert set(report["broken"]["path"]) == {*broken["path"], *broken_tags["path"]}
 
 
-def states(shards):
-    return [(path.stat().st_ino, path.stat().st_mtime_ns) for path in shards]
-
-
-@pytest.mark.parametrize(("num_workers", "files_per_shard"), [(1, 50), (1, 8000), (2, 50)])
-def test_shards_are_the_join(songs, tmp_path, num_workers, files_per_shard):
+@pytest.mark.parametrize(("num_workers", "files_per_shard", "num_shards"), [(1, 8000, 1), (2, 50, 3)])
+def test_shards_are_the_join(songs, tmp_path, num_workers, files_per_shard, num_shards):
     made, report = streaming.write(songs, MASON_TOP50, SEGMENTS, tmp_path, "exact", files_per_shard, num_workers)
-    assert len(made) == (3 if files_per_shard == 50 else 1) and sorted(tmp_path.iterdir()) == made
+    assert len(made) == num_shards and sorted(tmp_path.iterdir()) == made
     assert_same(made, report, songs)
     with h5py.File(made[0]) as file:
         assert file.attrs["synthetic"] and file.attrs["match"] == "exact" and len(file["artist_name"])
 
 
-def test_only_what_is_missing_or_changed_is_made_again(songs, tmp_path):
-    def write(**change):
-        how = {"vocabulary": MASON_TOP50, "segments": SEGMENTS, "files_per_shard": 50, "num_workers": 1}
-        return streaming.write(songs, folder=tmp_path, **how | change)
+def test_only_what_is_missing_or_changed_is_made_again_and_a_copy_found_out(tmp_path, write_song):
+    def write(vocabulary=("rock",), segments=12, match="exact"):
+        """Return which of the shards are as they were, their songs, and what is broken."""
+        made, report = streaming.write(tmp_path / "msd", vocabulary, segments, tmp_path / "out", match, 2, 1)
+        before, states[:] = states[:], [(path.stat().st_ino, path.stat().st_mtime_ns) for path in made]
+        return [a in before for a in states], list(streaming.labels(made).index), report["broken"]["reason"].tolist()
 
-    made, _ = write()
-    before = states(made)
-    write()
-    assert states(made) == before
-    made[0].write_bytes(made[0].read_bytes()[:3000])
-    made[2].unlink()
-    assert_same(*write(), songs)
-    assert [a == b for a, b in zip(states(made), before, strict=True)] == [False, True, False]
-    for change in ({"match": "normalized"}, {"segments": 300}, {"vocabulary": MASON_TOP50[:9]}):
-        before = states(made)
-        write(**change)
-        assert not set(states(made)) & set(before), change
-
-
-def test_a_replaced_song_is_read_again_and_a_copy_found_out(tmp_path, write_song):
+    states = []
     for name in ("TR0", "TR1", "TR2", "TR3"):
         write_song(tmp_path / "msd" / f"{name}.h5", name, num_segments=20)
         lastfm.write_tags(tmp_path / "msd" / f"{name}.json", name, "A Title", "An Artist", [("rock", 100)])
-    write = functools.partial(streaming.write, tmp_path / "msd", ["rock"], 12, tmp_path / "out", "exact", 2, 1)
-    before = states(write()[0])
+    assert write() == ([False, False], ["TR0", "TR1", "TR2", "TR3"], [])
+    first, second = sorted((tmp_path / "out").iterdir())
+    first.write_bytes(first.read_bytes()[:3000])
+    assert write() == ([False, True], ["TR0", "TR1", "TR2", "TR3"], [])
+    second.unlink()
+    assert write() == ([True, False], ["TR0", "TR1", "TR2", "TR3"], [])
     os.utime(tmp_path / "msd" / "TR3.h5", ns=(0, 0))  # another file of the same size
+    assert write()[0] == [True, False]
     (tmp_path / "msd" / "TR2.json").unlink()
-    assert [a == b for a, b in zip(states(write()[0]), before, strict=True)] == [True, False]
+    assert write() == ([True, False], ["TR0", "TR1", "TR3"], [])
+    for change in ({"match": "normalized"}, {"segments": 13}, {"vocabulary": ["rock", "pop"]}):
+        assert write(**change)[0] == [False, False]
     write_song(tmp_path / "msd" / "z" / "TR0.h5", "TR0", num_segments=20)
-    made, report = write()
-    assert list(streaming.labels(made).index) == ["TR0", "TR1", "TR3"]
-    assert report["broken"]["reason"].str.startswith("same track_id as").tolist() == [True]
+    _, found, broken = write()
+    assert found == ["TR0", "TR1", "TR3"] and broken == [f"same track_id as {tmp_path / 'msd' / 'TR0.h5'}"]
 
 
 def test_real_files(real_data, tmp_path):
@@ -173,24 +145,3 @@ def test_a_shard_whose_process_died_is_made_by_this_one(songs, tmp_path, monkeyp
     died = SimpleNamespace(**vars(reading) | {"spread": lambda work, items, num_workers: (None for _ in items)})
     monkeypatch.setattr(streaming, "reading", died)
     assert_same(*streaming.write(songs, MASON_TOP50, SEGMENTS, tmp_path, files_per_shard=100), songs)
-
-
-def die_once(how, provenance, item, num_workers=1, *, once):
-    if item[0].name.startswith("0002") and not once.exists():
-        once.touch()
-        os._exit(11)
-    return MAKE(how, provenance, item, num_workers)
-
-
-def test_a_cluster_that_loses_a_worker_writes_the_same(songs, tmp_path, monkeypatch):
-    distributed = pytest.importorskip("distributed")
-    once = tmp_path / "killed"
-    monkeypatch.setattr(streaming, "_make", functools.partial(die_once, once=once))
-    with (
-        distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=":0") as cluster,
-        distributed.Client(cluster),
-        joblib.parallel_config("dask"),
-    ):
-        made, report = streaming.write(songs, MASON_TOP50, SEGMENTS, tmp_path / "out", files_per_shard=15)
-    assert once.exists() and sorted((tmp_path / "out").iterdir()) == made
-    assert_same(made, report, songs)
