@@ -141,18 +141,18 @@ def test_a_damaged_archive_leaves_nothing(tmp_path, name):
 
 
 def test_msd_subset_is_downloaded_unpacked_and_then_left_alone(server, tmp_path, monkeypatch, capsys):
-    files = {name: dict(entry) for name, entry in download.FILES.items()}
+    files, archives = dict(download.FILES), {entry[0] for entry in download.FILES.values()}
     monkeypatch.setattr(download, "FILES", files)
-    for entry in files.values():
-        archive = make(tmp_path / entry["archive"])
-        server.files["/" + archive.name] = archive.read_bytes()
-        entry |= {"urls": [f"{server.url}/{archive.name}"], "size": archive.stat().st_size}
+    for name, (file, _, licence, _) in download.FILES.items():
+        archive = make(tmp_path / file)
+        server.files[f"/{file}"] = archive.read_bytes()
+        files[name] = file, archive.stat().st_size, licence, [f"{server.url}/{file}"]
     server.cuts = [None, 300_000]
     root = download.msd_subset(tmp_path / "data")
-    assert {path.name for path in root.iterdir()} == files.keys() | {entry["archive"] for entry in files.values()}
+    assert {path.name for path in root.iterdir()} == files.keys() | archives
     assert all((root / song.replace("Set", name)).read_bytes() == SONGS[song] for song in SONGS for name in files)
     assert "millionsongsubset.tar.gz, 1 MB" in (printed := capsys.readouterr().out) and "non-commercial" in printed
-    for entry in files.values():
-        (root / entry["archive"]).unlink()
+    for file in archives:
+        (root / file).unlink()
     download.msd_subset(root)
     assert len(server.requests) == 3
