@@ -89,7 +89,6 @@ def test_bad_input_is_refused_and_what_cannot_be_scored_is_nan(data):
     ):
         with pytest.raises(ValueError, match=reason):
             metrics.bootstrap(*arguments)
-    result = metrics.macro(np.zeros((3, 2)), np.zeros((3, 2)))
-    assert np.isnan(result["macro_auc"]) and result["num_tags"] == 0
+    assert np.isnan(metrics.macro(np.zeros((3, 2)), np.zeros((3, 2)))["macro_auc"])
     values = metrics.bootstrap(np.eye(2), np.array([[0.9, 0.1], [0.2, 0.8]]))["macro_auc"]
     assert np.isnan(metrics.interval(values)).all()  # most resamples of two songs hold one alone

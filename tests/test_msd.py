@@ -38,12 +38,10 @@ def test_a_good_file_and_what_it_has_where_nothing_was_given(tmp_path, write_son
 
 def test_what_cannot_be_written_is_refused_and_leaves_nothing(tmp_path):
     good = dict(track_id="TR1", title="a", artist_name="b", segments_pitches=np.ones((3, 12)))
-    for change, reason in (
-        ({"tempi": 1.0}, r"x\.h5 was not written: \['tempi'\]"),
-        ({"track_id": "é" * 17}, "track_id has room for 32 bytes, not for 34"),
-    ):
-        with pytest.raises(ValueError, match=reason):
-            msd.write_track(tmp_path / "x.h5", **good | change)
+    with pytest.raises(ValueError, match=r"x\.h5 was not written: \['tempi'\]"):
+        msd.write_track(tmp_path / "x.h5", **good, tempi=1)
+    with pytest.raises(ValueError, match="track_id has room for 32 bytes, not for 34"):
+        msd.write_track(tmp_path / "x.h5", **good | {"track_id": "é" * 17})
     assert not list(tmp_path.iterdir())
     with pytest.raises(ValueError, match=r"no field \['tempi'\].*'tempo'"):
         msd.read_files([], None, ("tempi", "title"))
@@ -125,16 +123,6 @@ def layout(path):
 def test_written_files_have_the_layout_of_real_ones(song, real_data):
     ours, real = layout(song), layout(next((real_data / "msd_real" / "MillionSongSubset").rglob("*.h5")))
     assert ours == real and len(ours) == 24
-
-
-def test_pytables_reads_a_written_file_as_the_msd_tools_do(song):
-    tables = pytest.importorskip("tables")
-    with tables.open_file(str(song)) as file:
-        songs = file.root.analysis.songs
-        assert (songs.nrows, songs.cols.track_id[0], songs.cols.tempo[0]) == (1, b"TRAAAAA128F0000001", 120.5)
-        assert file.root.metadata.artist_terms[:].tolist() == ["glück".encode(), b"rock"]
-        pitches = file.root.analysis.segments_pitches[songs.cols.idx_segments_pitches[0] :]
-    assert pitches.shape == (20, 12) and (pitches.max(axis=1) == 1).all()
 
 
 def test_real_files(real_data, tmp_path):

@@ -2,14 +2,13 @@
 
 import functools
 import os
-from types import SimpleNamespace
 
 import h5py
 import joblib
 import numpy as np
 import pytest
 
-from helpers import demo, joining, lastfm, models, msd, reading, streaming, training
+from helpers import demo, joining, lastfm, models, msd, streaming, training
 from helpers.tags import MASON_TOP50
 
 SEGMENTS = 252
@@ -58,24 +57,19 @@ def test_training_from_disk_is_training_from_memory(files, tmp_path):
     columns = ["loss", "streaming_auc", "macro_auc"]
     np.testing.assert_allclose(history[columns], expected[columns], atol=1e-5)
     np.testing.assert_allclose(training.predict(model, rows), training.predict(model, x), atol=1e-6)
-    _, same = training.fit(build, *streamed, "disk", **settings)  # finished: loaded, not trained
-    assert same["seconds"].tolist() == history["seconds"].tolist()
 
 
 def test_bad_files_are_named(files, tmp_path):
     paths, *_ = files
-    (tmp_path / "text.h5").write_text("no")
     with h5py.File(tmp_path / "wide.h5", "w") as file:
         file["pitches"], file["labels"] = np.zeros((2, 12, 9)), np.zeros((2, 1))
         file["tags"], file["ids"] = ["a"], ["x", "y"]
-    for names, dataset, error, reason in (
-        (["none.h5"], "pitches", FileNotFoundError, r"none\.h5 cannot be read"),
-        (["text.h5"], "pitches", OSError, r"text\.h5 cannot be read"),
-        (["0.h5"], "mel", ValueError, r"0\.h5 has no mel; it holds \['ids'"),
-        (["0.h5", "wide.h5"], "pitches", ValueError, "rows of shapes"),
-    ):
-        with pytest.raises(error, match=reason):
-            streaming.Rows([tmp_path / name for name in names], dataset)
+    with pytest.raises(FileNotFoundError, match=r"none\.h5 cannot be read"):
+        streaming.Rows([tmp_path / "none.h5"], "pitches")
+    with pytest.raises(ValueError, match=r"0\.h5 has no mel; it holds \['ids'"):
+        streaming.Rows(paths, "mel")
+    with pytest.raises(ValueError, match="rows of shapes"):
+        streaming.Rows([*paths, tmp_path / "wide.h5"], "pitches")
     with pytest.raises(ValueError, match="other tags than"):
         streaming.labels([*paths, tmp_path / "wide.h5"])
 
@@ -119,11 +113,9 @@ def test_only_what_is_missing_or_changed_is_made_again_and_a_copy_found_out(tmp_
         write_song(tmp_path / "msd" / f"{name}.h5", name, num_segments=20)
         lastfm.write_tags(tmp_path / "msd" / f"{name}.json", name, "A Title", "An Artist", [("rock", 100)])
     assert write() == ([False, False], ["TR0", "TR1", "TR2", "TR3"], [])
-    first, second = sorted((tmp_path / "out").iterdir())
+    first = min((tmp_path / "out").iterdir())
     first.write_bytes(first.read_bytes()[:3000])
     assert write() == ([False, True], ["TR0", "TR1", "TR2", "TR3"], [])
-    second.unlink()
-    assert write() == ([True, False], ["TR0", "TR1", "TR2", "TR3"], [])
     os.utime(tmp_path / "msd" / "TR3.h5", ns=(0, 0))  # another file of the same size
     assert write()[0] == [True, False]
     (tmp_path / "msd" / "TR2.json").unlink()
@@ -139,9 +131,3 @@ def test_real_files(real_data, tmp_path):
     made, report = streaming.write(real_data / "msd_real", MASON_TOP50, SEGMENTS, tmp_path, "exact", 60, 1)
     assert_same(made, report, real_data / "msd_real")
     assert len(made) == 3 and len(report["broken"]) == 3
-
-
-def test_a_shard_whose_process_died_is_made_by_this_one(songs, tmp_path, monkeypatch):
-    died = SimpleNamespace(**vars(reading) | {"spread": lambda work, items, num_workers: (None for _ in items)})
-    monkeypatch.setattr(streaming, "reading", died)
-    assert_same(*streaming.write(songs, MASON_TOP50, SEGMENTS, tmp_path, files_per_shard=100), songs)
