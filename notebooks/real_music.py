@@ -1,11 +1,12 @@
 """Mason's questions put to real music, five folds by artist: `make real CRNN_DATA=<folder>`, as data/README.md says.
 
-Stop it when you like; it goes on where it was. After each predictor three tables in `figures/<data set>/` are written
-anew: `real_music_folds.csv` (a row a predictor and fold), `real_music_tags.csv` (a row a predictor and tag) and
-`real_music_history.csv` (a row an epoch). Notebook 08 draws from them.
+Stop it when you like; it goes on where it was. After each predictor its rows in three tables in `figures/<data set>/`
+are replaced: `real_music_folds.csv` (a row a predictor and fold), `real_music_by_tag.csv` (a row a predictor and tag)
+and `real_music_history.csv` (a row an epoch). Notebook 08 draws from them.
 """
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -64,32 +65,46 @@ def of_tags(labels: list, scores: list, artists: list, vocabulary: list[str]) ->
     return table.assign(low=[low for low, _ in spans], high=[high for _, high in spans])
 
 
+def keep(predictor: str, rows: pd.DataFrame, path: Path) -> None:
+    """Put the rows of a predictor into a table, in place of older ones; the same scores keep their date."""
+    rows = rows.assign(predictor=predictor).round(5)
+    known = pd.read_csv(path) if path.exists() else rows.head(0)
+    before = known[known["predictor"] == predictor]
+    if "date" in rows and before["macro_auc"].tolist() == rows["macro_auc"].tolist():
+        rows = before
+    both = pd.concat([known.drop(before.index), rows])
+    both = both.sort_values("predictor", key=lambda names: names.map([*LINEAR, *NETWORKS].index), kind="stable")
+    with paths.atomic(path) as temporary:
+        both.to_csv(temporary, index=False)
+
+
 def main() -> None:
     """Score all predictors on all folds."""
     folder, date = paths.data_folder(), datetime.now(UTC).date().isoformat()
-    vocabulary, tables = tags.vocabulary(folder), {"folds": [], "tags": [], "history": []}
+    vocabulary = tags.vocabulary(folder)
     data = {count: snapshots.load(*snapshots.ensure(folder, vocabulary, (count,))) for count in (252, 512)}
     for predictor in [*LINEAR, *NETWORKS]:
         needed, segments = NETWORKS.get(predictor, (252, 252))
         songs, facts = data[needed], {"provenance": data[needed].attrs["provenance"], "tags": vocabulary}
         x, y = joining.pitches(songs)[:, :, :segments], joining.label_matrix(songs)
         artists, found = songs["artist_name"].map(joining.plain).to_numpy(), []
+        tables = {"folds": [], "history": []}
         for fold, (train, held_out) in enumerate(splits.artist_folds(artists, NUM_FOLDS)):
             if predictor in LINEAR:
                 scores = linear(predictor, x, y, train, held_out)
             else:
                 scores, history = network(predictor, x, y, train, held_out, fold, **facts)
-                tables["history"].append(history.assign(predictor=predictor))
+                tables["history"].append(history)
             found.append((y[held_out], scores[held_out], artists[held_out]))
             row = {"predictor": predictor, "fold": fold, "segments": segments, "songs": len(held_out)}
             row |= {f"train_{name}": value for name, value in metrics.macro(y[train], scores[train]).items()}
             row |= metrics.macro(y[held_out], scores[held_out]) | {"hardware": training.hardware(), "date": date}
             tables["folds"].append(pd.DataFrame([row]))
-        tables["tags"].append(of_tags(*zip(*found, strict=True), vocabulary).assign(predictor=predictor))
+        tables["by_tag"] = [of_tags(*zip(*found, strict=True), vocabulary)]
         for name, parts in tables.items():
-            with paths.atomic(paths.FIGURES / folder.name / f"real_music_{name}.csv") as temporary:
-                pd.concat(parts or [pd.DataFrame()]).round(5).to_csv(temporary, index=False)
-        print(f"{predictor}: {pd.concat(tables['folds'][-NUM_FOLDS:])['macro_auc'].mean():.3f}", flush=True)
+            if parts:
+                keep(predictor, pd.concat(parts), paths.FIGURES / folder.name / f"real_music_{name}.csv")
+        print(f"{predictor}: {pd.concat(tables['folds'])['macro_auc'].mean():.3f}", flush=True)
 
 
 if __name__ == "__main__":

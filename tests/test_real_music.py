@@ -53,3 +53,15 @@ def test_a_tag_is_scored_within_folds_not_across_them():
     table = real_music.of_tags(labels, scores, artists, ["a", "b"])
     assert (table[["auc", "low", "high"]] == 1).all(axis=None)
     assert table["num_positives"].tolist() == np.concatenate(labels).sum(axis=0).tolist()
+
+
+def test_a_predictor_that_is_scored_again_takes_its_old_place_and_the_same_scores_keep_their_date(tmp_path):
+    def row(auc, date):
+        return pd.DataFrame([{"fold": 0, "macro_auc": auc, "date": date}])
+
+    for predictor, auc, date in (("CRNN", 0.6, "a"), ("ridge, mean", 0.5, "a"), ("CRNN", 0.6, "b")):
+        real_music.keep(predictor, row(auc, date), tmp_path / "folds.csv")
+    table = pd.read_csv(tmp_path / "folds.csv")
+    assert table[["predictor", "date"]].values.tolist() == [["ridge, mean", "a"], ["CRNN", "a"]]
+    real_music.keep("CRNN", row(0.7, "c"), tmp_path / "folds.csv")
+    assert pd.read_csv(tmp_path / "folds.csv")["macro_auc"].tolist() == [0.5, 0.7]
