@@ -246,8 +246,36 @@ def tag_differences(table: pd.DataFrame):
     return fig, ax
 
 
+def layer_table(networks: dict, grey: str = "kernel") -> pd.DataFrame:
+    """Return the table of `layer_diagrams` for Keras models by title; `grey`: the next "kernel" or "pool" is shown."""
+    rows = []
+    for title, model in networks.items():
+        steps, kernel, parameters, time_first, bands = [], "", 0, False, 1
+        for layer in model.layers:
+            kind, shape = type(layer).__name__, layer.output.shape[1:]
+            parameters += sum(np.prod(weight.shape, dtype=int) for weight in layer.trainable_weights)
+            pool = "{}×{}".format(*layer.pool_size) if kind == "MaxPooling2D" else ""
+            names = {"Flatten": "flatten", "GRU": "GRU", "Dense": "dense", "MaxPooling2D": f"pool {pool}"}
+            steps += [names[kind]] if kind in names else []
+            if kind == "Permute":
+                time_first, bands = layer.dims[0] == 2, shape[-1]
+            elif kind == "ZeroPadding2D":
+                steps.append(f"pad to {shape[1]}")
+            elif hasattr(layer, "kernel_size"):
+                # Bands that were made channels all lie under the kernel.
+                kernel, bands = f"{layer.kernel_size[0] * bands}×{layer.kernel_size[1]}", 1
+                steps.append(f"conv {kernel}")
+            if kind in LAYER_COLORS:
+                size = shape if len(shape) == 3 else (*shape[::-1], 1, 1)[:3]  # units, the steps of a GRU, one map
+                size = (size[1], size[0], size[2]) if time_first and len(shape) == 3 else size
+                kind = "tags" if layer is model.layers[-1] else kind
+                rows.append((title, kind, ", ".join(steps), *size, parameters, kernel, pool, grey))
+                steps, kernel, parameters = [], "", 0
+    return pd.DataFrame(rows, columns="network kind step height time maps parameters kernel pool grey".split())
+
+
 def layer_diagrams(table: pd.DataFrame):
-    """Draw networks below each other, a row a block, from notebook 03 (Mason, Figures 1, 2; Choi, Figure 1)."""
+    """Draw the networks of a `layer_table` below each other (Mason 2020, Figures 1 and 2; Choi 2017, Figure 1)."""
     networks = list(table.fillna({"step": "", "kernel": "", "pool": ""}).groupby("network", sort=False))
     fig, axes = plt.subplots(len(networks), 1, sharex=True, sharey=True, squeeze=False)
     width = 0
