@@ -63,5 +63,3 @@ def test_a_predictor_that_is_scored_again_takes_its_old_place_and_the_same_score
         real_music.keep(predictor, row(auc, date), tmp_path / "folds.csv")
     table = pd.read_csv(tmp_path / "folds.csv")
     assert table[["predictor", "date"]].values.tolist() == [["ridge, mean", "a"], ["CRNN", "a"]]
-    real_music.keep("CRNN", row(0.7, "c"), tmp_path / "folds.csv")
-    assert pd.read_csv(tmp_path / "folds.csv")["macro_auc"].tolist() == [0.5, 0.7]

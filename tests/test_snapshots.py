@@ -141,10 +141,8 @@ def test_a_notebook_takes_snapshots_by_path_by_name_or_by_upload_without_their_d
         assert "data (synthetic: False)" in capsys.readouterr().out
 
     check(str(stored[0]))
-    check(str(stored[1]))  # any of them
     upload(*stored, monkeypatch=monkeypatch)
     check("upload")
-    check(stored[0].name)  # the upload was kept
 
 
 def test_a_wrong_snapshot_is_named_and_what_to_do_is_said(stored, tmp_path, monkeypatch):

@@ -162,6 +162,14 @@ def test_files_that_are_no_such_model_are_refused(tmp_path, capsys):
         assert "no model that Keras opens safely" in refused(capsys, "x.wav", "--model", tmp_path / name)
 
 
+def test_a_taggram_has_a_window_every_hop(music):
+    model, samples = tiny(MEL), audio.load(music / "a.wav")
+    times, scores = tag.taggram(model, samples, hop=4)
+    np.testing.assert_allclose(times, [14.56, 18.56, 22.56])  # the next would end after 41.12 s
+    third = audio.log_mel(samples[96_000 : 96_000 + audio.NUM_SAMPLES])[None, ..., None]
+    np.testing.assert_allclose(scores[2], model.predict(third, verbose=0)[0], atol=1e-6)
+
+
 def test_the_command_runs_as_a_program(music, tmp_path):
     model = saved(tiny(MEL, 3), tmp_path / "own.keras", tags=["slow", "fast", "日本"])
     (music / "b.flac").rename(music / "日本.flac")
