@@ -20,14 +20,8 @@ NETWORKS = {  # what is built, and the songs or clips in a step
     "Choi CRNN, 0.1M": ('models.choi_network("crnn", "0.1M")', 8),
 }
 CODE = """
-import timeit
-import numpy as np
 from helpers import models, training
-model = {build}
-model.compile("adam", "binary_crossentropy")
-x, y = (np.ones(({batch_size}, *shape[1:]), np.float32) for shape in (model.input_shape, model.output_shape))
-seconds = timeit.repeat(lambda: model.train_on_batch(x, y), number=1, repeat=6)  # the first step compiles
-print(training.hardware(), 1000 * min(seconds[1:]) / {batch_size}, sep="|")
+print(training.hardware(), 1000 * training.seconds_per_clip({build}, {batch_size}, num_steps=5), sep="|")
 """
 
 

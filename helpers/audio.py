@@ -155,7 +155,8 @@ def _checked_labels(labels):
 def _source(path):
     """Return the recording at `path`, or the published spectrogram that stands for one that is not there."""
     file = as_on_disk(path)
-    return file if file.is_file() or not (published := file.with_suffix(".npy")).is_file() else published
+    published = file.with_suffix(".npy")
+    return published if not file.is_file() and published.is_file() else file
 
 
 def _keep(file, kept, squared_twice, dtype):

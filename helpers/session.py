@@ -6,7 +6,7 @@ import platform
 import re
 import shutil
 import time
-from importlib.metadata import distributions
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +30,7 @@ def start(seed: int = 0) -> Path:
     logging.getLogger("tensorflow").addFilter(lambda record: record.levelno >= logging.ERROR)
     plots.style()
     np.random.seed(seed)  # noqa: NPY002 - the legacy generator is what third-party code may use
-    found = {each.name: each.version for each in distributions()}
-    versions = ", ".join(f"{name} {found.get(name, 'not installed')}" for name in PACKAGES)
-    print(f"Python {platform.python_version()}, {versions}")
+    print(f"Python {platform.python_version()}, " + ", ".join(map(_version, PACKAGES)))
     gpu = "yes" if shutil.which("nvidia-smi") else "none found (fine for the demo; see 04 for Colab's)"
     print(f"Backend: {os.environ.get('KERAS_BACKEND', 'tensorflow')}. GPU: {gpu}. CPU cores: {os.cpu_count()}.")
     folder = paths.data_folder()
@@ -76,7 +74,11 @@ def songs(snapshot: str, dataset: Path, segments: tuple[int, ...]) -> dict[int, 
     elif snapshot == "upload":
         from google.colab import files as dialog  # exists on Colab only
 
-        files = list(map(Path, dialog.upload()))  # which has saved them in the current folder
+        files = []
+        for name, data in dialog.upload().items():
+            files.append(paths.SNAPSHOTS / name)
+            with paths.atomic(files[-1]) as temporary:
+                temporary.write_bytes(data)
     found = {table.attrs["segments"]: table for table in map(snapshots.load, files)}
     origins = {"{dataset} (synthetic: {synthetic})".format(**table.attrs["provenance"]) for table in found.values()}
     about = f"{sorted(found)} segments of {' and '.join(sorted(origins))} in {', '.join(map(str, files)) or 'no file'}"
@@ -85,3 +87,10 @@ def songs(snapshot: str, dataset: Path, segments: tuple[int, ...]) -> dict[int, 
     if snapshot:
         print(f"Songs: {about}")
     return {count: found[count] for count in segments}
+
+
+def _version(package):
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        return f"{package} not installed"

@@ -108,6 +108,12 @@ def test_set_up_finds_the_project_from_inside_or_by_its_variable_and_else_says_w
     result = run_setup(project, tmp_path)  # an editable installation is found from everywhere, and is no notebook's
     assert result.returncode and re.search(r"wrong helpers: \S+|No module named 'helpers'", result.stderr)
     assert "Start Jupyter inside the project, or set CRNN_ROOT" in series.SETUP  # where the traceback points
+    decoy = tmp_path / "helpers"
+    decoy.mkdir()
+    for name in ("__init__", "paths", "session"):
+        (decoy / f"{name}.py").touch()
+    result = run_setup(project, project / "notebooks", "import helpers.session\n", PYTHONPATH=str(tmp_path))
+    assert "wrong helpers" in result.stderr and str(decoy) in result.stderr
 
 
 def test_on_colab_set_up_clones_once_and_finds_the_work_done_or_the_project_on_drive(project, tmp_path):

@@ -98,9 +98,8 @@ def test_curves_show_runs_their_mean_and_the_constant_predictor_of_the_same_song
     for ax, constant in zip(axes[0], (0.7, 0.6, 0.5), strict=True):
         assert ax.lines[3].get_ydata() == pytest.approx([constant] * 2)
     np.testing.assert_allclose(macro.lines[2].get_ydata(), [0.57, 0.59])  # the second run has no third epoch
-    assert "1,024 segments: 40 training songs; 7 held-out songs, too few to draw" in [
-        t.get_text() for t in fig.legends[0].get_texts()
-    ]
+    shown = [text.get_text() for text in fig.legends[0].get_texts()]
+    assert "1,024 segments: 40 training songs; 7 held-out songs, too few to draw" in shown
     assert "dropout on" in train.get_title() and "dropout off" in held_out.get_title()
 
 

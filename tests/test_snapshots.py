@@ -129,8 +129,7 @@ def upload(*files, monkeypatch):
     """Let Colab's dialog give these files."""
     monkeypatch.syspath_prepend(paths.ROOT / "tests" / "colab")
     google = pytest.importorskip("google.colab.files")
-    monkeypatch.chdir(files[0].parent)  # the dialog saves them in the current folder
-    monkeypatch.setattr(google, "upload", lambda: {os.path.relpath(path): path.read_bytes() for path in files})
+    monkeypatch.setattr(google, "upload", lambda: {path.name: path.read_bytes() for path in files})
 
 
 def test_a_notebook_takes_snapshots_by_path_by_name_or_by_upload_without_their_data(stored, monkeypatch, capsys):
@@ -143,6 +142,7 @@ def test_a_notebook_takes_snapshots_by_path_by_name_or_by_upload_without_their_d
     check(str(stored[0]))
     upload(*stored, monkeypatch=monkeypatch)
     check("upload")
+    check(stored[0].name)  # the upload was kept
 
 
 def test_a_wrong_snapshot_is_named_and_what_to_do_is_said(stored, tmp_path, monkeypatch):
