@@ -81,17 +81,6 @@ def predict(model, x: np.ndarray) -> np.ndarray:
     return scores
 
 
-def taggram(model, samples: np.ndarray, hop: float = 5.0) -> tuple[np.ndarray, np.ndarray]:
-    """Return a log-mel network's scores over time: the windows' centres in seconds, and float32 (windows, num_tags).
-
-    A window of 29.12 s begins every `hop` seconds, as long as it fits; zeros follow a recording shorter than one.
-    """
-    samples = np.pad(samples, (0, max(0, audio.NUM_SAMPLES - len(samples))))
-    starts = np.arange(0, len(samples) - audio.NUM_SAMPLES + 1, round(hop * audio.SR))
-    scores = [predict(model, mel_input(samples[start : start + audio.NUM_SAMPLES], model)) for start in starts]
-    return (starts + audio.NUM_SAMPLES / 2) / audio.SR, np.stack(scores)
-
-
 def top(scores: np.ndarray, vocabulary: list[str], count: int = 5) -> dict[str, float]:
     """Return the `count` tags with the highest scores, highest first, and these."""
     return {vocabulary[i]: float(scores[i]) for i in np.argsort(-scores, kind="stable")[:count]}

@@ -131,8 +131,8 @@ def test_the_released_network_is_its_own_and_is_saved_and_loaded(tmp_path):
     model.save(tmp_path / "choi_2016.keras")
     again = keras.saving.load_model(tmp_path / "choi_2016.keras")
     for gru in (again.get_layer("gru1"), again.get_layer("gru2")):
-        gates = gru.cell.recurrent_activation(np.array([-3, -1, 0, 1, 2.5, 3], "float32"))
-        gates = keras.ops.convert_to_numpy(gates)
+        inputs = np.array([-3, -1, 0, 1, 2.5, 3], "float32")
+        gates = keras.ops.convert_to_numpy(gru.cell.recurrent_activation(inputs))
         np.testing.assert_allclose(gates, [0, 0.3, 0.5, 0.7, 1, 1], atol=1e-7)  # Keras 1's hard sigmoid
         assert not gru.cell.reset_after
     x = np.random.default_rng(0).normal(0, 1, (2, 96, 1366, 1)).astype("float32")

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from keras import layers
 from sklearn.metrics import f1_score, roc_auc_score
+from test_models import count
 
 import solutions
 from helpers import audio, metrics, models
@@ -16,10 +17,6 @@ def skewed():
     """Random labels of 4,000 songs whose 20 tags are carried by 30 % down to 2 % of them."""
     base_rates = np.geomspace(0.3, 0.02, 20)
     return base_rates, (np.random.default_rng(0).random((4000, 20)) < base_rates).astype(int)
-
-
-def trainable(model):
-    return sum(int(np.prod(w.shape)) for w in model.trainable_weights)
 
 
 def test_start_here_against_keras_scikit_learn_and_our_metrics(skewed):
@@ -56,7 +53,7 @@ def test_build_models_1_against_layers(size, expected):
             gru.build((None, 21, width))
         return sum(gru.count_params() for gru in both)
 
-    one_bias = trainable(models.mason_crnn(size)) - grus() + grus(reset_after=False)
+    one_bias = count(models.mason_crnn(size).trainable_weights) - grus() + grus(reset_after=False)
     assert solutions.build_models_1(filters, units) == one_bias == expected
 
 
@@ -65,7 +62,7 @@ def test_build_models_2_to_4_by_hand_and_against_built_networks():
     assert solutions.build_models_2(12, 2) == [(2, 6), (3, 4)]
     assert solutions.build_models_3((2, 2, 3)) == (26, 12)  # 1, then 2 + 1, 4 + 2, 8 + 8 to convolve and pool
     for name, entries, length in (("k1c2", 1366, 4), ("k1c2_1x8", 0, 8)):
-        budget = trainable(models.choi_network(name, "0.1M"))
+        budget = count(models.choi_network(name, "0.1M").trainable_weights)
         assert solutions.build_models_4(models.CHOI_WIDTHS[name][0], budget, entries) == length
 
 
@@ -83,8 +80,7 @@ def test_tag_against_networks_that_hear_loudness_or_key_and_ones_that_do_not():
 
 
 def of_run(*aucs):
-    rows = {"split": ["train", "held_out"] * len(aucs), "macro_auc": np.ravel([(1.0, auc) for auc in aucs])}
-    return pd.DataFrame(rows)
+    return pd.DataFrame({"split": ["train", "held_out"] * len(aucs), "macro_auc": np.ravel([(1, auc) for auc in aucs])})
 
 
 def test_size_and_time_takes_the_quickest_good_one_and_counts_epochs_after_the_best(skewed):

@@ -1,4 +1,4 @@
-"""Tagging recordings: the published scores from the MP3s, own networks, tags over time, the command."""
+"""Tagging recordings: the published scores from the MP3s, own networks, the command."""
 
 import json
 import shutil
@@ -53,8 +53,7 @@ def music(tmp_path):
 
 def run(capsys, *arguments):
     code = tag.main([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+    return code, *capsys.readouterr()
 
 
 def refused(capsys, *arguments):
@@ -160,14 +159,6 @@ def test_files_that_are_no_such_model_are_refused(tmp_path, capsys):
     assert "is no .keras file" in refused(capsys, "x.wav", "--model", tmp_path / "weights.h5")
     for name in ("nowhere.keras", "text.keras", "code.keras"):
         assert "no model that Keras opens safely" in refused(capsys, "x.wav", "--model", tmp_path / name)
-
-
-def test_a_taggram_has_a_window_every_hop(music):
-    model, samples = tiny(MEL), audio.load(music / "a.wav")
-    times, scores = tag.taggram(model, samples, hop=4)
-    np.testing.assert_allclose(times, [14.56, 18.56, 22.56])  # the next would end after 41.12 s
-    third = audio.log_mel(samples[96_000 : 96_000 + audio.NUM_SAMPLES])[None, ..., None]
-    np.testing.assert_allclose(scores[2], model.predict(third, verbose=0)[0], atol=1e-6)
 
 
 def test_the_command_runs_as_a_program(music, tmp_path):
