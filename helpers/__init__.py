@@ -1,4 +1,1 @@
-"""Reusable code of the CRNN music tagging notebooks: one module per topic.
-
-Only the modules that build or train networks load Keras, when they are imported.
-"""
+"""Reusable code of the notebooks: one module a topic. Only those that build or train networks load Keras."""

@@ -4,7 +4,6 @@ import json
 import shutil
 import tempfile
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 from unicodedata import normalize
 
@@ -34,6 +33,8 @@ ONSETS = dict(delta=0.05, wait=6)  # librosa's peak picking, set to give about a
 BLOCK = 256  # frames: their spectra fit into the processor's cache
 SUFFIXES = set(".aac .aif .aifc .aiff .au .caf .flac .m4a .mp3 .mp4 .oga .ogg .opus .w64 .wav .wma".split())
 FRONT_END = SR, NUM_SAMPLES, N_FFT, HOP_LENGTH, N_MELS, AMIN, TOP_DB
+WINDOW = librosa.filters.get_window("hann", N_FFT)
+FILTERS = scipy.sparse.csr_array(librosa.filters.mel(sr=SR, n_fft=N_FFT, n_mels=N_MELS))  # 2 % are not zero
 
 
 def log_mel(samples: np.ndarray, squared_twice: bool = False) -> np.ndarray:
@@ -41,17 +42,15 @@ def log_mel(samples: np.ndarray, squared_twice: bool = False) -> np.ndarray:
 
     As librosa's `melspectrogram` and `power_to_db`: frames of 512 samples every 256, the first centred on sample 0,
     zeros beyond the ends; 96 triangular filters of equal area (Slaney) from 0 to 6 kHz on the power; 10 log10(max(mel,
-    1e-10)), and nothing below the maximum - 80. `squared_twice`: square the mel power first, as the released extractor
-    did by mistake; the published spectrograms and the 2016 weights need this.
-    Raises ValueError if `samples` is not 1-D, is empty or is not finite.
+    1e-10)), nothing below the maximum - 80. `squared_twice`: square the mel power first, as the released extractor did
+    by mistake: for its spectrograms and the 2016 weights. ValueError if `samples` is not 1-D, empty or not finite.
     """
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(_checked(samples), N_FFT // 2), N_FFT)[::HOP_LENGTH]
-    window, filters = _window_and_filters()
     mel = np.empty((N_MELS, len(frames)), np.float32)
     for start in range(0, len(frames), BLOCK):
         # In float64: float32 rounding would show 70 dB below a loud tone.
-        spectrum = scipy.fft.rfft(frames[start : start + BLOCK] * window)
-        mel[:, start : start + BLOCK] = filters @ (spectrum.real**2 + spectrum.imag**2).astype(np.float32).T
+        spectrum = scipy.fft.rfft(frames[start : start + BLOCK] * WINDOW)
+        mel[:, start : start + BLOCK] = FILTERS @ (spectrum.real**2 + spectrum.imag**2).astype(np.float32).T
     return librosa.power_to_db(mel**2 if squared_twice else mel, amin=AMIN, top_db=TOP_DB)
 
 
@@ -63,8 +62,7 @@ def published_mel(path: Path, squared_twice: bool = False) -> np.ndarray:
     mel, frames = np.load(path, allow_pickle=False), 1 + NUM_SAMPLES // HOP_LENGTH
     if mel.ndim != 2 or len(mel) != N_MELS or not mel.size or not np.isfinite(mel).all():
         raise ValueError(f"{path} holds {mel.dtype} {mel.shape}, not 96 bands of finite dB; download it again.")
-    centre = mel[:, max(0, (mel.shape[1] - frames) // 2) :][:, :frames].astype(np.float32)
-    centre = centre if squared_twice else centre / 2
+    centre = mel[:, max(0, (mel.shape[1] - frames) // 2) :][:, :frames].astype(np.float32) / (1 if squared_twice else 2)
     lowest = np.float32(10 * np.log10(AMIN))  # silence, which also follows a shorter track
     centre = np.pad(centre, ((0, 0), (0, frames - centre.shape[1])), constant_values=lowest)
     return np.maximum(centre, max(centre.max() - np.float32(TOP_DB), lowest))
@@ -95,18 +93,22 @@ def extract(folder, out, labels=None, squared_twice=False, dtype="float16", num_
 
     `out` gets `mel`, `dtype` (clips, 96, 1366); `ids`, the paths relative to `folder`, sorted; `broken` as JSON.
     `labels` (0 or 1, a column a tag, by such paths) chooses the files; `out` then has `labels`, uint8, and `tags`, too.
-    `num_workers`: threads; None takes all cores. A killed call goes on from `<out>.partial`; a finished `out` is kept.
-    Raises FileNotFoundError without `folder`, ValueError if no file can be read or `labels` is not as said,
-    FileExistsError if `out` is damaged or holds anything else.
+    `num_workers`: threads, None: all cores. A killed call goes on from `<out>.partial`. FileNotFoundError without
+    `folder`, ValueError if nothing can be read or `labels` are wrong, FileExistsError if `out` holds anything else.
     """
     folder, out, partial = Path(folder).resolve(), Path(out), Path(f"{out}.partial")
     if labels is None:
         found = [path for path in find_files(folder, "") if path.suffix.lower() in SUFFIXES]
         labels = pd.DataFrame(index=[path.relative_to(folder).as_posix() for path in found])
-    labels, settings = _checked_labels(labels), (bool(squared_twice), np.dtype(dtype).name)
-    files = [_source(folder / name) for name in labels.index]
-    stats = [file.stat() if file.is_file() else None for file in files]
-    states = [(str(file), stat and (stat.st_size, stat.st_mtime_ns)) for file, stat in zip(files, stats, strict=True)]
+    names = pd.Index([normalize("NFC", name) for name in labels.index])
+    if not names.is_unique:
+        raise ValueError(f"labels has several rows for {names[names.duplicated()][0]}; keep one.")
+    if len(wrong := labels.columns[~labels.isin([0, 1]).all().to_numpy()]):
+        raise ValueError(f"labels has values other than 0 and 1 for {wrong[0]!r}; say which count as 1.")
+    labels, settings = labels.astype(np.uint8).sort_index(), (bool(squared_twice), np.dtype(dtype).name)
+    files = [as_on_disk(folder / name) for name in labels.index]  # or the published spectrogram in a file's place:
+    files = [mel if not file.is_file() and (mel := file.with_suffix(".npy")).is_file() else file for file in files]
+    states = [(str(f), ((stat := f.stat()).st_size, stat.st_mtime_ns) if f.is_file() else None) for f in files]
     keys = [joblib.hash((FRONT_END, settings, state)) for state in states]
     inputs = joblib.hash((list(labels.index), keys, list(map(str, labels)), labels.to_numpy()))
     if not out.exists():
@@ -130,33 +132,11 @@ def _checked(samples):
     return samples
 
 
-@lru_cache
-def _window_and_filters():
-    filters = librosa.filters.mel(sr=SR, n_fft=N_FFT, n_mels=N_MELS)
-    return librosa.filters.get_window("hann", N_FFT), scipy.sparse.csr_array(filters)  # 2 % are not zero
-
-
 def _chroma_energy(samples):
     power = np.abs(librosa.stft(_checked(samples), n_fft=CHROMA_N_FFT, hop_length=HOP_LENGTH)) ** 2
     if power.max() <= AMIN:
         return np.zeros((12, power.shape[1]), np.float32)  # silence, in which there is no tuning to estimate
     return librosa.feature.chroma_stft(S=power, sr=SR, n_fft=CHROMA_N_FFT, norm=None)
-
-
-def _checked_labels(labels):
-    names = pd.Index([normalize("NFC", name) for name in labels.index])
-    if not names.is_unique:
-        raise ValueError(f"labels has several rows for {names[names.duplicated()][0]}; keep one.")
-    if len(wrong := labels.columns[~labels.isin([0, 1]).all().to_numpy()]):
-        raise ValueError(f"labels has values other than 0 and 1 for {wrong[0]!r}; say which count as 1.")
-    return labels.astype(np.uint8).sort_index()
-
-
-def _source(path):
-    """Return the recording at `path`, or the published spectrogram that stands for one that is not there."""
-    file = as_on_disk(path)
-    published = file.with_suffix(".npy")
-    return published if not file.is_file() and published.is_file() else file
 
 
 def _keep(file, kept, squared_twice, dtype):

@@ -1,7 +1,6 @@
 """Collections of tagged recordings that can still be had; `data/README.md` says where, and how to lay them out.
 
-Readers return `labels`, uint8 (recordings, tags), by path below the folder, and `split`, its part: "train", "valid" or
-"test". Text is in NFC.
+Readers return, in NFC, `labels`, uint8 (recordings, tags), by path below the folder, and `split`: train, valid or test.
 """
 
 import hashlib
@@ -37,8 +36,7 @@ def audio_folder(data_folder: Path) -> Path:
 def spectrograms(data_folder: Path, num_clips: int | None = None):
     """Return (x, labels, split, folder): the networks' input for a folder's tagged recordings, or else the demo's.
 
-    `x`: `streaming.Rows` (clips, 96, 1366, 1) on the disk, made anew if anything has changed, without broken
-    recordings. `num_clips`: at most so many of each part.
+    `x`: `streaming.Rows` (clips, 96, 1366, 1), remade after changes, no broken ones. `num_clips`: of a part, at most.
     """
     folder = Path(data_folder) if _is_collection(data_folder) else audio_folder(data_folder)
     folder = folder if _is_collection(folder) else demo.ensure(sound=True) / "audio"
@@ -56,22 +54,16 @@ def spectrograms(data_folder: Path, num_clips: int | None = None):
 
 
 def artists(folder: Path, recordings: pd.Index) -> pd.Series:
-    """Return the artist of each of a collection's `recordings` in `joining.plain` form, its path where none is named.
-
-    The names of MagnaTagATune's files begin with the artist's.
-    """
+    """Return the artist of each of a collection's `recordings`, `joining.plain`; its path where none is named."""
     if (Path(folder) / "annotations_final.csv").is_file():
-        known = {path: path.split("/")[-1].split("-")[0] for path in recordings}
+        known = {path: path.split("/")[-1].split("-")[0] for path in recordings}  # MagnaTagATune's file names
     elif lists := sorted(Path(folder).glob("autotagging_top50tags-*.tsv")):
         rows = [line.split("\t") for source in lists for line in source.read_text("utf-8").splitlines()]
         known = {path: artist for _, artist, _, path, *_ in rows}
     else:
         known = dict(_read_table(Path(folder) / "tags.csv", ",", "path", "tags").get("artist", {}))
-    return pd.Series(_named(known, recordings), recordings, name="artist")
-
-
-def _named(known, recordings):
-    return [joining.plain(known.get(path, "").strip()) or path for path in recordings]
+    named = [joining.plain(known.get(path, "").strip()) or path for path in recordings]
+    return pd.Series(named, recordings, name="artist")
 
 
 def _is_collection(folder):
@@ -92,12 +84,13 @@ def magnatagatune(folder: Path, num_tags: int = 50) -> tuple[pd.DataFrame, pd.Se
     return _tagged(labels[labels.sum().sort_index().nlargest(num_tags).index], split, source)
 
 
-def tagged_folder(source: Path, num_tags: int = 50) -> tuple[pd.DataFrame, pd.Series]:
-    """Return (labels, split) of any recordings, listed in `source`, a CSV file (`data/README.md` has its columns).
+def tagged_folder(folder: Path, num_tags: int = 50) -> tuple[pd.DataFrame, pd.Series]:
+    """Return (labels, split) of any recordings, listed in `tags.csv` (`data/README.md` has its columns).
 
     Kept are the `num_tags` most frequent tags and the recordings that have one. Without `split`, artists are sorted by
     the SHA-256 of their names in `joining.plain` form: the first 20 % test, the next 15 % valid, the rest train.
     """
+    source = Path(folder) / "tags.csv"
     table = _read_table(source, ",", "path", "tags")
     carried = [{tag.strip() for tag in row.split("|")} - {""} for row in table["tags"]]
     counts = Counter(sorted(tag for row in carried for tag in row))  # those as frequent as others by name
@@ -105,12 +98,12 @@ def tagged_folder(source: Path, num_tags: int = 50) -> tuple[pd.DataFrame, pd.Se
     labels = pd.DataFrame([[tag in row for tag in vocabulary] for row in carried], table.index, vocabulary, "uint8")
     if "split" in table:
         return _tagged(labels, table["split"], source)
-    artists = _named(dict(table.get("artist", {})), table.index)
-    ranked = sorted(set(artists), key=lambda name: hashlib.sha256(name.encode()).digest())
+    names = artists(folder, table.index)
+    ranked = sorted(set(names), key=lambda name: hashlib.sha256(name.encode()).digest())
     num_test, num_valid = (max(1, round(share * len(ranked))) for share in (0.2, 0.15))
     sides = dict.fromkeys(ranked, "train") | dict.fromkeys(ranked[: num_test + num_valid], "valid")
     sides |= dict.fromkeys(ranked[:num_test], "test")
-    return _tagged(labels, pd.Series([sides[artist] for artist in artists], table.index), source)
+    return _tagged(labels, names.map(sides), source)
 
 
 def mtg_jamendo(folder: Path) -> tuple[pd.DataFrame, pd.Series]:
@@ -128,18 +121,15 @@ def mtg_jamendo(folder: Path) -> tuple[pd.DataFrame, pd.Series]:
         for _, _, _, path, _, *names in rows:
             if path in split:
                 raise ValueError(f"{source} lists {path}, which is in {split[path]!r} already; download it again.")
-            carried[path], split[path] = set(names), part
-    vocabulary = sorted(set().union(*carried.values()))
-    index = pd.Index(list(carried), dtype=object, name="path")
-    labels = [[tag in names for tag in vocabulary] for names in carried.values()]
-    labels = pd.DataFrame(labels, index, vocabulary, "uint8")
-    return _tagged(labels, pd.Series(list(split.values()), index), folder)
+            carried[path], split[path] = "|".join(names), part
+    labels = pd.Series(carried, dtype=object).rename_axis("path").str.get_dummies().astype("uint8")
+    return _tagged(labels, pd.Series(split, dtype=object), folder)
 
 
 READERS = {
     "annotations_final.csv": magnatagatune,
     "autotagging_top50tags-train.tsv": mtg_jamendo,
-    "tags.csv": lambda folder: tagged_folder(folder / "tags.csv"),
+    "tags.csv": tagged_folder,
 }
 
 

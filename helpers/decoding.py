@@ -2,7 +2,6 @@
 
 import io
 import math
-import os
 import re
 import subprocess
 import warnings
@@ -17,9 +16,6 @@ import soxr
 
 SR, NUM_SAMPLES = 12_000, 349_440  # Hz; 29.12 s, which makes 1366 frames
 MP3_DELAY = 529  # samples at the file's own rate, whatever it is: what every MP3 decoder adds at the start
-LOUDEST = 1e6  # times full amplitude: far beyond any recording, but its powers can still be computed
-BLOCK = 2**15  # samples that are decoded at a time: what is lost at most before damage
-MARGIN = 512  # samples at 12 kHz to either side of a part: more than soxr's filter is long
 # How a stream begins, also where several were joined: with an Ogg codec's first page, with an MP3's header frame.
 OGG = re.compile(rb"OggS\0[\x02\x06].{22}(?:\x01vorbis|OpusHead|\x7fFLAC|Speex)", re.DOTALL)
 MP3 = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]..(?:..)?\0{9,32}(?:Xing|Info)", re.DOTALL)
@@ -49,8 +45,8 @@ def as_on_disk(path: Path) -> Path:
     if str(path).isascii() or path.exists() or path.parent == path:
         return path
     parent, name = as_on_disk(path.parent), normalize("NFC", path.name)
-    same = [found for found in os.listdir(parent) if normalize("NFC", found) == name] if parent.is_dir() else []
-    return parent / (same or [path.name])[0]
+    same = [file for file in parent.iterdir() if normalize("NFC", file.name) == name] if parent.is_dir() else []
+    return (same or [parent / path.name])[0]
 
 
 def _read(path, limit):
@@ -60,14 +56,10 @@ def _read(path, limit):
     total = math.ceil((len(mono) + delay) * SR / rate)
     limit = limit or total
     first = max(0, (total - limit) // 2)
-    # A part begins where the samples of both rates coincide: it then becomes the same as within the whole.
-    common = math.gcd(rate, SR)
-    periods = max(0, (first - MARGIN) // (SR // common))
-    part = mono[periods * (rate // common) : math.ceil((first + limit + MARGIN) * rate / SR)]
-    samples = (part if rate == SR else soxr.resample(part, rate, SR, "HQ"))[first - periods * (SR // common) :][:limit]
+    samples = (mono if rate == SR else soxr.resample(mono, rate, SR, "HQ"))[first : first + limit]
     if not len(samples):
         raise ValueError(f"{path} holds no samples; copy or download it again, or leave it out.")
-    if not np.abs(samples).max() < LOUDEST:  # true for NaN too
+    if not np.abs(samples).max() < 1e6:  # times full amplitude, whose powers can still be computed; true for NaN too
         raise ValueError(f"{path} has NaN or infinite samples, or absurdly large ones; repair it or leave it out.")
     return samples
 
@@ -77,16 +69,19 @@ def _decode(path):
     if not path.stat().st_size:
         raise ValueError(f"{path} is an empty file; copy or download it again, or leave it out.")
     try:
-        start = {"OGG": OGG, "MP3": MP3}.get(soundfile.info(os.fsencode(path)).format)  # a name need not be UTF-8
+        start = {"OGG": OGG, "MP3": MP3}.get(soundfile.info(bytes(path)).format)  # a name need not be UTF-8
     except (soundfile.SoundFileError, TypeError) as error:  # TypeError: named .raw
         return _convert(path, error)
     content = path.read_bytes() if start else b""
     begins = {match.start() for match in start.finditer(content)} if start else set()
-    begins.add(_first_frame(content) if start is MP3 else 0)
+    at = 0  # an MP3's first frame comes after any ID3 tags, zeros and other things
+    while start is MP3 and (tag := ID3.match(content, at)):
+        at = tag.end() + sum(byte << shift for byte, shift in zip(tag[1], (21, 14, 7, 0), strict=True))
+    begins.add(re.compile(rb"\xff[\xe2-\xfe]|\Z").search(content, at).start() if start is MP3 else 0)
     parts, cut, rate = [], 0, None
     for begin, end in pairwise([*sorted(begins), len(content)]):
         delay = MP3_DELAY if start is MP3 and not LAME.match(content, begin) else 0
-        stream = (_Endless if delay else io.BytesIO)(content[begin:end]) if start else os.fsencode(path)
+        stream = (_Endless if delay else io.BytesIO)(content[begin:end]) if start else bytes(path)
         with suppress(soundfile.SoundFileError), soundfile.SoundFile(stream) as file:  # it may hold nothing but tags
             mono, rate = _mono(file, path)[delay:], rate or file.samplerate
             parts.append(mono if file.samplerate == rate else soxr.resample(mono, file.samplerate, rate))
@@ -103,25 +98,16 @@ class _Endless(io.BytesIO):
         return super().seek(2**40 if (offset, whence) == (0, io.SEEK_END) else offset, whence)
 
 
-def _first_frame(content):
-    """Return where an MP3's first frame begins: after any ID3 tags, zeros and other things."""
-    at = 0
-    while tag := ID3.match(content, at):
-        at = tag.end() + sum(byte << shift for byte, shift in zip(tag[1], (21, 14, 7, 0), strict=True))
-    return re.compile(rb"\xff[\xe2-\xfe]|\Z").search(content, at).start()
-
-
 def _mono(file, path):
     """Decode all that can be; return float32 (samples,)."""
     file.seekable = lambda: False  # else soundfile believes the header's length, and seeks after each block
     parts = [np.empty(0, np.float32)]
     with suppress(soundfile.SoundFileError):
-        while len(block := file.read(BLOCK, "float32", always_2d=True)):
+        while len(block := file.read(2**15, "float32", always_2d=True)):  # so much is lost at most before damage
             parts.append(sum(block.T) / np.float32(file.channels))  # faster than mean(axis=1)
     samples = np.concatenate(parts)
     if len(samples) < file.frames < 2**32:  # larger numbers stand for an unknown length
-        seconds = len(samples) / file.samplerate
-        warnings.warn(f"{path}: only {seconds:.1f} s can be decoded, not all that is promised.", stacklevel=5)
+        warnings.warn(f"{path}: only {len(samples) / file.samplerate:.1f} s can be decoded, not all.", stacklevel=5)
     return samples
 
 

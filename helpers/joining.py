@@ -2,7 +2,6 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
 from pathlib import Path
 
 import joblib
@@ -103,12 +102,11 @@ def pitches(songs: pd.DataFrame) -> np.ndarray:
     return crops(arrays, len(arrays[0]) if arrays else songs.attrs["segments"])
 
 
-def crops(arrays: Iterable[np.ndarray], segments: int, place: float | np.ndarray = 0.0) -> np.ndarray:
+def crops(arrays: list[np.ndarray], segments: int, place: float | np.ndarray = 0.0) -> np.ndarray:
     """Return `segments` segments of each song, (num_segments, rows), as float32 (num_songs, rows, segments, 1).
 
     `place`, one number or one a song: where in it, from 0 (start) to 1 (end). Zeros follow a shorter song.
     """
-    arrays = list(arrays)
     images = np.zeros((len(arrays), arrays[0].shape[1] if arrays else 12, segments, 1), np.float32)
     for image, song, share in zip(images, arrays, np.broadcast_to(place, len(arrays)), strict=True):
         start = round(share * max(0, len(song) - segments))

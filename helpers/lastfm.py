@@ -12,19 +12,15 @@ COLUMNS = ["track_id", "title", "artist_name", "tags"]
 COUNTS = {str(count): count for count in range(101)}
 
 
-def read_tags(root: Path, num_workers: int | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read all last.fm files below `root`; return (tags, broken). FileNotFoundError if `root` is not a folder.
+def read_tags(root: Path | list[Path], num_workers: int | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read the last.fm files below `root`, or in this list; return (tags, broken). FileNotFoundError without a folder.
 
     `tags`: one row a song, sorted by path, with `track_id`, `title`, `artist_name` (str) and `tags`, a list of
     (tag, count) in the file's order, where count is an int from 0 to 100 relative to the song's most used tag. A tag
     that a file repeats is kept once, with its higher count. `broken`: `path` and `reason` of each file left out.
     """
-    return read_files(find_files(root, ".json"), num_workers, "last.fm songs")
-
-
-def read_files(files: list[Path], num_workers: int | None = None, description: str | None = None):
-    """Read these files, otherwise as `read_tags`; a progress bar is shown if it has a `description`."""
-    rows, broken = read_all(_read_one, files, num_workers, description)
+    files = root if isinstance(root, list) else find_files(root, ".json")
+    rows, broken = read_all(_read_one, files, num_workers, "last.fm songs")
     return pd.DataFrame(rows, columns=COLUMNS), broken
 
 
@@ -38,7 +34,6 @@ def write_tags(path: Path, track_id: str, title: str, artist: str, tags: list[tu
 
 
 def _read_one(path):
-    """Return the row of one file; raise ValueError saying what is wrong with it."""
     if not (raw := path.read_bytes()):
         raise ValueError("empty file")
     try:

@@ -1,7 +1,4 @@
-"""Held-out scores: ROC AUC and average precision by tag and on average, intervals, a constant baseline.
-
-A tag that every song or no song carries has no score: it is NaN, never 0.5.
-"""
+"""Held-out scores, intervals and a constant baseline. A tag that every song or none carries scores NaN, never 0.5."""
 
 import numpy as np
 import pandas as pd
@@ -27,10 +24,7 @@ def tag_table(labels: np.ndarray, scores: np.ndarray, vocabulary: list[str]) -> 
 
 
 def macro(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    """Return `macro_auc` and `average_precision`, means over the `num_tags` tags that have a score, and `base_rate`.
-
-    A constant predictor has a macro AUC of 0.5 and an average precision of `base_rate`.
-    """
+    """Return means over the `num_tags` scored tags: `macro_auc`, `average_precision`, `base_rate` (a constant's AP)."""
     aucs, precisions = tag_scores(labels, scores)
     table = pd.DataFrame({"macro_auc": aucs, "average_precision": precisions})
     table = table.assign(base_rate=pd.DataFrame(np.asarray(labels)).mean()).dropna()
@@ -77,8 +71,7 @@ def bootstrap_tags(labels, scores, groups=None, num_resamples=1000, seed=0) -> t
 def interval(values: np.ndarray, level: float = 0.95, estimate: float | None = None) -> tuple[float, float]:
     """Return the central `level` interval of bootstrap `values`; (NaN, NaN) if over one in twenty has no score.
 
-    With `estimate`, the score of the songs themselves: Efron's bias-corrected percentiles (1981). Resamples repeat
-    songs, which raises average precision; the correction takes that out.
+    With `estimate`, the songs' own score: Efron's bias-corrected percentiles (1981). Resamples raise average precision.
     """
     defined = np.asarray(values)[~np.isnan(values)]
     if len(defined) < 0.95 * len(values):
@@ -130,8 +123,7 @@ def _curves(labels, scores) -> list[sparse.csc_array]:
 def _weighted(curves, weights) -> tuple[np.ndarray, np.ndarray]:
     """Return AUCs and average precisions, (num_resamples, num_tags), of songs weighted (num_songs, num_resamples)."""
     weights = np.ascontiguousarray(weights, dtype=float)
-    aucs = np.empty((weights.shape[1], len(curves)))
-    precisions = np.empty_like(aucs)
+    aucs, precisions = np.empty((2, weights.shape[1], len(curves)))
     for tag, curve in enumerate(curves):
         misses, hits = np.split(curve @ weights, [2 * (curve.shape[0] // 3) + 1])
         false, true = misses.cumsum(axis=0), hits.cumsum(axis=0)
@@ -140,6 +132,5 @@ def _weighted(curves, weights) -> tuple[np.ndarray, np.ndarray]:
         with np.errstate(invalid="ignore", divide="ignore"):
             # A hit beats every miss that comes later and half of those on its own step.
             aucs[:, tag] = (hits * (num_misses - (before + through) / 2)).sum(axis=0) / (num_hits * num_misses)
-            precision = np.nan_to_num(true / (true + through))
-            precisions[:, tag] = (hits * precision).sum(axis=0) / num_hits
+            precisions[:, tag] = (hits * np.nan_to_num(true / (true + through))).sum(axis=0) / num_hits
     return aucs, np.where(np.isnan(aucs), np.nan, precisions)

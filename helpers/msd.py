@@ -1,7 +1,6 @@
 """Read and write the Million Song Dataset's HDF5 files, one a song: the only module that knows their layout."""
 
 import io
-import os
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -49,22 +48,18 @@ TABLES = {table: chunk for table, _, chunk in SCALARS.values()}
 NO_INDEX = {"artist_terms_freq", "artist_terms_weight", "artist_mbtags_count"}  # the other arrays have a column idx_
 
 
-def read_tracks(root: Path, num_workers: int | None = None, fields=()) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read all MSD files below `root`; return (tracks, broken). FileNotFoundError if `root` is not a folder.
+def read_tracks(root: Path | list[Path], num_workers: int | None = None, fields=()):
+    """Read the MSD files below `root`, or in this list; return (tracks, broken). FileNotFoundError without a folder.
 
     `tracks`: one row a song, sorted by path, with `track_id`, `title`, `artist_name` (str), `num_segments` (int),
     `segments_pitches` (float32 (num_segments, 12), the strength of each pitch class, 0 to 1), and the MSD fields
     named in `fields` (seconds, beats per minute) as stored. `broken`: `path` and `reason` of each file left out.
     """
-    return read_files(find_files(root, ".h5"), num_workers, fields)
-
-
-def read_files(paths: list[Path], num_workers: int | None = None, fields=()) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read these MSD files, otherwise as `read_tracks`."""
+    files = root if isinstance(root, list) else find_files(root, ".h5")
     if unknown := sorted(set(fields) - FIELDS.keys()):
         raise ValueError(f"MSD files have no field {unknown}; they have {sorted(FIELDS)}.")
     wanted = tuple(dict.fromkeys([*NAMES, "num_segments", PITCHES, *fields]))
-    rows, broken = read_all(partial(_read_one, wanted=wanted), paths, num_workers, "MSD songs")
+    rows, broken = read_all(partial(_read_one, wanted=wanted), files, num_workers, "MSD songs")
     return pd.DataFrame(rows, columns=list(wanted)).astype({"num_segments": int}), broken
 
 
@@ -138,14 +133,15 @@ def _template():
 
 def _read_one(path, wanted):
     try:
-        file, row = h5f.open(os.fsencode(path), h5f.ACC_RDONLY), dict.fromkeys(wanted)
+        file, row = h5f.open(bytes(path), h5f.ACC_RDONLY), dict.fromkeys(wanted)
     except OSError as error:
         if "signature" in str(error):
-            raise ValueError("not an HDF5 file" if os.path.getsize(path) else "empty file") from None
+            raise ValueError("not an HDF5 file" if path.stat().st_size else "empty file") from None
         raise  # truncated files say so themselves
-    for table, dtype in _columns(wanted):
-        values = zip(dtype.names, _read(file, table, dtype, rows=1).item(), strict=True)
-        row |= {name: value.decode() if isinstance(value, bytes) else value for name, value in values}
+    for table in TABLES:
+        if columns := {name: SCALARS[name][1] for name in wanted if name in SCALARS and SCALARS[name][0] == table}:
+            values = zip(columns, _read(file, table, np.dtype([*columns.items()]), rows=1).item(), strict=True)
+            row |= {name: value.decode() if isinstance(value, bytes) else value for name, value in values}
     for name in [name for name in wanted if name in ARRAYS]:
         dataset, kind, chunk = ARRAYS[name]
         values = _read(file, dataset, np.dtype(kind), chunk[1:])
@@ -158,13 +154,6 @@ def _read_one(path, wanted):
     if not (row[PITCHES].min() >= 0 and row[PITCHES].max() <= 1):  # false for NaN too
         raise ValueError(f"{PITCHES} has values that are not from 0 to 1")
     return row | {"num_segments": len(row[PITCHES]), PITCHES: row[PITCHES].astype(np.float32)}
-
-
-@lru_cache
-def _columns(wanted):
-    """Return (table, type of a row with only the wanted columns) for each table that has some: HDF5 skips the rest."""
-    names = {table: [name for name in wanted if name in SCALARS and SCALARS[name][0] == table] for table in TABLES}
-    return [(table, np.dtype([(name, SCALARS[name][1]) for name in names[table]])) for table in TABLES if names[table]]
 
 
 def _read(file, name, dtype, width=(), rows=None):

@@ -1,7 +1,4 @@
-"""Where things are: the only module that knows the project's folders.
-
-Data comes from `CRNN_DATA` if that is set, else from the synthetic demo set in `data/demo`.
-"""
+"""Where things are: the only module that knows the project's folders. Presets. Atomic writing."""
 
 import os
 from collections.abc import Iterator
@@ -12,11 +9,8 @@ from uuid import uuid4
 ROOT = Path(__file__).resolve().parent.parent
 # On Colab a project on Drive has its data on the local disk: thousands of small files are slow on Drive.
 DATA = Path("/content/data") if ROOT.is_relative_to("/content/drive") else ROOT / "data"
-FIGURES = ROOT / "figures"
-RESULTS = ROOT / "results"
-SNAPSHOTS = ROOT / "data" / "snapshots"
-DEMO = DATA / "demo"
-DEMO_MARKER = "SYNTHETIC_DEMO_DATA.txt"
+FIGURES, RESULTS, SNAPSHOTS = ROOT / "figures", ROOT / "results", ROOT / "data" / "snapshots"
+DEMO, DEMO_MARKER = DATA / "demo", "SYNTHETIC_DEMO_DATA.txt"
 PRESET = "demo"  # a notebook's form may choose another, where `CRNN_PRESET` is not set
 
 
@@ -29,12 +23,8 @@ def preset() -> str:
 
 
 def data_folder() -> Path:
-    """Return the folder with the MSD and last.fm files: `CRNN_DATA`, or `data/demo`.
-
-    A relative `CRNN_DATA` starts at the current folder. Raises FileNotFoundError if it names no folder.
-    """
-    chosen = os.environ.get("CRNN_DATA")
-    if not chosen:
+    """Return the folder of MSD and last.fm files: `CRNN_DATA` (FileNotFoundError if it is none), or `data/demo`."""
+    if not (chosen := os.environ.get("CRNN_DATA")):
         return DEMO
     folder = Path(chosen).expanduser().resolve()
     if not folder.is_dir():
@@ -50,17 +40,15 @@ def is_synthetic(folder: Path) -> bool:
 def provenance(folder: Path) -> dict:
     """Return what every result and figure must carry on: `dataset` (the folder's name) and `synthetic`."""
     folder, synthetic = Path(folder), is_synthetic(folder)
-    if synthetic and is_synthetic(folder.parent):
-        folder = folder.parent  # the demo's recordings go by the name of the demo set they lie in
-    return {"dataset": folder.name, "synthetic": synthetic}
+    inside = synthetic and is_synthetic(folder.parent)  # the demo's recordings go by the name of the set they lie in
+    return {"dataset": (folder.parent if inside else folder).name, "synthetic": synthetic}
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` on success, remove it on any error.
 
-    A reader sees the old file or the whole new one, never half of it, also if the process is killed. An OSError
-    that names no file, as those of a full disk do, gets `path` as its `filename`.
+    No reader sees half a file, even after a kill. An OSError without `filename`, such as a full disk's, gets `path`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

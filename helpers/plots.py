@@ -59,16 +59,12 @@ def save(fig: plt.Figure, name: str, provenance: dict, table: pd.DataFrame | Non
         with paths.atomic(target.with_suffix(".csv")) as temporary:
             table.round(6).to_csv(temporary, index=False, lineterminator="\n")
     _write(fig, target, label)
-    row = {
-        "figure": name,  # `series.py` names the notebook, or else Jupyter does
-        "notebook": Path(os.environ.get("CRNN_NOTEBOOK") or os.environ.get("JPY_SESSION_NAME", "")).stem,
-        **{key: provenance[key] for key in ("dataset", "synthetic")},
-        "label": label,
-        "preset": paths.preset(),
-        "date": f"{pd.Timestamp.now('UTC'):%Y-%m-%d}",
-        "versions": f"matplotlib {matplotlib.__version__}, numpy {np.__version__}, pandas {pd.__version__}",
-        "table_sha256": "" if table is None else _checksum(target.with_suffix(".csv")),
-    }
+    notebook = os.environ.get("CRNN_NOTEBOOK") or os.environ.get("JPY_SESSION_NAME", "")  # of `series.py`, or Jupyter's
+    row = {"figure": name, "notebook": Path(notebook).stem, "dataset": provenance["dataset"]}
+    row |= {"synthetic": provenance["synthetic"], "label": label, "preset": paths.preset()}
+    row["date"] = f"{pd.Timestamp.now('UTC'):%Y-%m-%d}"
+    row["versions"] = f"matplotlib {matplotlib.__version__}, numpy {np.__version__}, pandas {pd.__version__}"
+    row["table_sha256"] = "" if table is None else _checksum(target.with_suffix(".csv"))
     _enter(target.with_name("manifest.csv"), row)
     return target
 
@@ -98,10 +94,7 @@ def _checksum(table: Path) -> str:
 
 
 def redraw() -> list[Path]:
-    """Draw the papers' figures of all data sets again, each from the table beside it; return their PNG files.
-
-    The manifest tells of the run that made the tables: ValueError for a table that is missing or was changed since.
-    """
+    """Draw the papers' figures again, each from its table; return the PNGs. ValueError for a table that was changed."""
     style()
     drawn = []
     for manifest in sorted(paths.FIGURES.glob("*/manifest.csv")):
@@ -151,8 +144,7 @@ def training_curves(table: pd.DataFrame, by: str = "segments"):
     """
     table = table.assign(seed=table.get("seed", 0), row=table.get("size", "") if by != "size" else "")
     colors, num = _colors(table[by]), table["row"].nunique()
-    size = {"figsize": (11, 2.7 * num + 0.8), "dpi": 64}  # a small picture in the notebook
-    fig, axes = plt.subplots(num, 3, sharex="row", sharey=True, squeeze=False, **size)
+    fig, axes = plt.subplots(num, 3, figsize=(11, 2.7 * num + 0.8), dpi=64, sharex="row", sharey=True, squeeze=False)
     train, held_out = ("train", "training songs, dropout on"), ("held_out", "held-out songs, dropout off")
     panels = ((*train, "streaming_auc"), (*held_out, "streaming_auc"), (*held_out, "macro_auc"))
     for row, (name, part) in zip(axes, table.groupby("row", sort=False), strict=True):

@@ -27,9 +27,8 @@ def hard_sigmoid_2016(x):
 def choi_crnn_2016(path: Path | str | None = None) -> Model:
     """Return the released CRNN with its published weights, 396,786 trainable parameters (Choi et al. 2017, section 3).
 
-    `path`: the published file; without it it is downloaded once to `data/pretrained`. Input: float32 (batch, 96, 1366,
-    1) from `helpers.audio.log_mel(squared_twice=True)`; output: (batch, 50), probabilities of `tags.CHOI_TOP50`. Raises
-    ValueError for another file, ConnectionError if none can be had.
+    Without `path` it is downloaded once. Input: float32 (batch, 96, 1366, 1), `log_mel(squared_twice=True)`; output:
+    (batch, 50), probabilities of `tags.CHOI_TOP50`. ValueError for another file, ConnectionError if none can be had.
     """
     path = Path(path or download.fetch(URLS, paths.DATA / "pretrained" / FILE, SIZE, SHA256))
     model = models.choi_crnn(WIDTHS, 50, "choi_crnn_2016", hard_sigmoid_2016, dropout=0.3)
@@ -43,9 +42,7 @@ def choi_crnn_2016(path: Path | str | None = None) -> Model:
     return model
 
 
-def _weights(file: h5py.File, layer: layers.Layer) -> list[np.ndarray]:
-    """Return the weights of `layer` as Keras 3 orders and lays them out."""
-
+def _weights(file: h5py.File, layer: layers.Layer) -> list[np.ndarray]:  # as Keras 3 orders and lays them out
     def read(group, part):
         return file[f"{group}/{group}_{part}{':0' if group.startswith('gru') else '_1:0'}"][()]
 

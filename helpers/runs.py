@@ -17,7 +17,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from helpers import metrics, paths
-from helpers.streaming import Rows, blocks
+from helpers.streaming import Rows
 
 
 class Run(keras.callbacks.Callback):
@@ -154,7 +154,8 @@ def _network(model):
 def predict(model: keras.Model, x: np.ndarray | Rows) -> np.ndarray:
     """Return `model`'s scores, float32 (n, num_tags), in batches of about half a million input values."""
     row_size = int(np.prod(x.shape[1:]))
-    parts = (x[block] for block in blocks(len(x), 4 * row_size))
+    step = max(1, 2**24 // row_size)  # 64 MB are read at a time
+    parts = (x[start : start + step] for start in range(0, len(x), step))
     return np.concatenate([model.predict(part, max(1, 2**19 // row_size), verbose=0) for part in parts])
 
 

@@ -6,7 +6,7 @@ import platform
 import re
 import shutil
 import time
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,6 @@ import pandas as pd
 from helpers import demo, paths, plots, snapshots, tags
 
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "h5py", "scikit-learn", "librosa")
-_started = time.monotonic()
 
 
 def start(seed: int = 0) -> Path:
@@ -30,7 +29,8 @@ def start(seed: int = 0) -> Path:
     logging.getLogger("tensorflow").addFilter(lambda record: record.levelno >= logging.ERROR)
     plots.style()
     np.random.seed(seed)  # noqa: NPY002 - the legacy generator is what third-party code may use
-    print(f"Python {platform.python_version()}, " + ", ".join(map(_version, PACKAGES)))
+    found = {name: next((each.version for each in distributions(name=name)), "not installed") for name in PACKAGES}
+    print(", ".join(f"{name} {version}" for name, version in {"Python": platform.python_version(), **found}.items()))
     gpu = "yes" if shutil.which("nvidia-smi") else "none found (fine for the demo; see 04 for Colab's)"
     print(f"Backend: {os.environ.get('KERAS_BACKEND', 'tensorflow')}. GPU: {gpu}. CPU cores: {os.cpu_count()}.")
     folder = paths.data_folder()
@@ -87,10 +87,3 @@ def songs(snapshot: str, dataset: Path, segments: tuple[int, ...]) -> dict[int, 
     if snapshot:
         print(f"Songs: {about}")
     return {count: found[count] for count in segments}
-
-
-def _version(package):
-    try:
-        return f"{package} {version(package)}"
-    except PackageNotFoundError:
-        return f"{package} not installed"

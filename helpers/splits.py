@@ -1,7 +1,4 @@
-"""Splits into training and held-out songs, in order or by artist.
-
-A split is two sorted int arrays of row numbers, (train, held_out); folds hold out each song once.
-"""
+"""Splits: two sorted int arrays of row numbers (train, held_out), in order or by artist; folds hold out a song once."""
 
 import numpy as np
 import pandas as pd
@@ -22,8 +19,7 @@ def by_artist(artist_names, held_out_share: float, seed: int = 0) -> tuple[np.nd
     """Hold out a random share of the artists with all their songs; `artist_names` (num_songs,) are made `plain`."""
     artists = pd.factorize(pd.Series(artist_names).map(plain))[0]
     splitter = GroupShuffleSplit(1, test_size=held_out_share, random_state=seed)
-    train, held_out = next(splitter.split(artists, groups=artists))
-    return np.sort(train), np.sort(held_out)
+    return tuple(map(np.sort, next(splitter.split(artists, groups=artists))))
 
 
 def artist_folds(artist_names, num_folds: int, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -14,13 +14,9 @@ from tqdm import tqdm
 
 from helpers import joining, lastfm, msd, paths, reading
 
-BLOCK_BYTES = 64 * 2**20  # of float32 values that are read at a time when all rows are passed through
-
 
 class Rows:
     """Rows of data set `name` of HDF5 files, like one float32 array (rows, ..., 1). ValueError if they do not fit."""
-
-    dtype = np.dtype(np.float32)
 
     def __init__(self, files: list[Path], name: str, rows: np.ndarray | None = None):
         self.name, self.files = name, list(map(Path, files))
@@ -67,12 +63,6 @@ def labels(files: list[Path]) -> pd.DataFrame:
     return pd.concat(tables)
 
 
-def blocks(num_rows: int, row_bytes: int) -> list[slice]:
-    """Return slices that pass through all rows, each of about `BLOCK_BYTES`."""
-    step = max(1, BLOCK_BYTES // row_bytes)
-    return [slice(start, start + step) for start in range(0, num_rows, step)]
-
-
 def write(dataset, vocabulary, segments, folder, match="exact", files_per_shard=8000, num_workers=None):
     """Join all songs below `dataset` into HDF5 files in `folder`, on a cluster if there is one (see `reading`).
 
@@ -104,8 +94,8 @@ def _make(how, provenance, item, num_workers=1):
     with suppress(OSError, KeyError, ValueError), h5py.File(shard) as file:  # else missing, half written, another's
         if file.attrs["inputs"] == inputs:
             return json.loads(file["report"][()])
-    tracks, broken = msd.read_files(files, num_workers)
-    tags, broken_tags = lastfm.read_files(tag_files, num_workers)
+    tracks, broken = msd.read_tracks(files, num_workers)
+    tags, broken_tags = lastfm.read_tags(tag_files, num_workers)
     songs, report = joining.join(tracks, tags, **how)
     report = {"steps": report["steps"].to_dict("list"), "broken": pd.concat([broken, broken_tags]).values.tolist()}
     pitches = joining.pitches(songs)[..., 0]

@@ -1,8 +1,4 @@
-"""Tags for recordings, from a trained network; also as a command: `python -m helpers.tag FILE...`.
-
-A network of input (12, S, 1) gets the first S chroma segments of a whole recording (Mason 2020), one of (96, 1366, 1)
-the log-mel-spectrogram of its centre 29.12 s (Choi et al. 2017).
-"""
+"""Tags for recordings, from a trained network; also as a command: `python -m helpers.tag FILE...`."""
 
 import argparse
 import json
@@ -17,46 +13,36 @@ import numpy as np
 from helpers import audio, tags
 from helpers.reading import READ_ERRORS, find_files
 
-AHEAD = 8  # files decoded at a time: bounds the memory
-
 
 def load_model(path: Path | None = None):
     """Return the network in a `.keras` file, not compiled, or Choi's of 2016; ValueError if Keras cannot safely."""
-    import keras
-
-    from helpers import pretrained  # which also registers the layers that a file may name
+    from helpers import pretrained  # here, for it loads Keras; it also registers the layers that a file may name
 
     if path is None:
         return pretrained.choi_crnn_2016()
     if Path(path).suffix != ".keras":  # Keras guards no other format against code
         raise ValueError(f"{path} is no .keras file; give the model.keras of a run in results/.")
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        return pretrained.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever the damage leads to
         raise ValueError(f"{path} holds no model that Keras opens safely: {error}") from error
 
 
 def features(path: Path, model) -> np.ndarray:
-    """Return what `model` is to see of a recording: float32 (1, 12, S, 1) or (1, 96, 1366, 1).
+    """Return what `model` is to see of a recording, float32; ValueError if it is too short or cannot be read.
 
-    A chroma network also takes a `.json` file, a song's analysis as the Echo Nest and Spotify gave it out; one of
-    log-mel-spectrograms a `.npy` file of MTG-Jamendo.
+    (1, 12, S, 1): its first S chroma segments (Mason 2020); also of a `.json` file, a song's analysis as the Echo Nest
+    and Spotify gave it out. (1, 96, 1366, 1): log-mel, centre 29.12 s (Choi et al. 2017); also MTG-Jamendo's `.npy`.
     """
     path, (_, rows, wanted, _) = audio.as_on_disk(Path(path)), model.input_shape
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist, holds no recordings or is no plain file; check the name.")
-    if rows != 12 and path.suffix == ".npy":
-        return audio.published_mel(path, squared_twice=_twice(model))[np.newaxis, ..., np.newaxis]
     if rows != 12:
-        return mel_input(audio.load_clip(path), model)
+        return mel_input(path if path.suffix == ".npy" else audio.load_clip(path), model)
     pitches = _analysed(path) if path.suffix.lower() == ".json" else audio.segments_pitches(audio.load(path))
     if len(pitches) < wanted:  # no repetition would be the song
         raise ValueError(f"{path} has {len(pitches)} segments, the model needs {wanted}; take a longer recording.")
     return pitches[np.newaxis, :wanted, :, np.newaxis].swapaxes(1, 2)
-
-
-def _twice(model):
-    return model.name.startswith("choi_crnn_2016")
 
 
 def _analysed(path):
@@ -68,9 +54,10 @@ def _analysed(path):
         raise ValueError(f"{path} is no analysis with `segments` of 12 `pitches` each: {error!r}.") from error
 
 
-def mel_input(clip: np.ndarray, model) -> np.ndarray:
-    """Return the log-mel-spectrogram of a clip as a batch of one; squared twice for `choi_crnn_2016` and its kin."""
-    return audio.log_mel(clip, squared_twice=_twice(model))[np.newaxis, ..., np.newaxis]
+def mel_input(clip: np.ndarray | Path, model) -> np.ndarray:
+    """Return a clip's, or a published, log-mel-spectrogram as a batch of one; squared twice for `choi_crnn_2016*`."""
+    mel = audio.published_mel if isinstance(clip, Path) else audio.log_mel
+    return mel(clip, squared_twice=model.name.startswith("choi_crnn_2016"))[np.newaxis, ..., np.newaxis]
 
 
 def predict(model, x: np.ndarray) -> np.ndarray:
@@ -106,7 +93,7 @@ def save_upload(value: tuple | dict, folder: Path) -> Path:
 def tag_files(model, files: list[Path]):
     """Yield (path, scores, None), or (path, None, reason) if one cannot be tagged, in the order of `files`."""
     with ThreadPoolExecutor() as pool:  # decoding releases Python's lock
-        for chunk in (files[start : start + AHEAD] for start in range(0, len(files), AHEAD)):
+        for chunk in (files[start : start + 8] for start in range(0, len(files), 8)):  # bounds the memory
             for path, future in [(path, pool.submit(features, path, model)) for path in chunk]:
                 try:
                     yield path, predict(model, future.result()), None
@@ -116,11 +103,10 @@ def tag_files(model, files: list[Path]):
 
 def _network(path, tags_file):
     """Return the network and the names of its outputs; ValueError if nothing says what they stand for."""
-    names, run = [], path and path.with_name("run.json")
+    run = path and path.with_name("run.json")
     try:
         record = json.loads(run.read_text("utf-8")) if run and run.is_file() else {}
-        if tags_file:
-            names = list(filter(None, map(str.strip, tags_file.read_text("utf-8-sig").splitlines())))
+        names = tags_file and [*filter(None, map(str.strip, tags_file.read_text("utf-8-sig").splitlines()))]
     except ValueError as error:
         raise ValueError(f"{tags_file or run} is damaged or not in UTF-8 ({error}); save it anew.") from error
     model = load_model(path)

@@ -133,7 +133,7 @@ def test_spectrograms_come_with_their_labels_and_anew_when_something_changes(tmp
     rows = [f"{name},{'rock' if name[-5] == '1' else 'pop'},{name[:-5]}" for name in reversed(names)]
     write_table(folder, "\n".join(["path,tags,split", *rows]))
     x, labels, split, found = datasets.spectrograms(folder)
-    assert found == folder and x.shape == (8, 96, 1366, 1) and x.dtype == np.float32
+    assert found == folder and x.shape == (8, 96, 1366, 1)
     assert list(labels.index) == list(split.index) == sorted(names[1:])
     assert (labels["rock"] == [name[-5] == "1" for name in labels.index]).all()
     expected = audio.log_mel(audio.load_clip(folder / labels.index[0]))

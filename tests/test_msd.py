@@ -44,7 +44,7 @@ def test_what_cannot_be_written_is_refused_and_leaves_nothing(tmp_path):
         msd.write_track(tmp_path / "x.h5", **good | {"track_id": "é" * 17})
     assert not list(tmp_path.iterdir())
     with pytest.raises(ValueError, match=r"no field \['tempi'\].*'tempo'"):
-        msd.read_files([], None, ("tempi", "title"))
+        msd.read_tracks([], None, ("tempi", "title"))
 
 
 def test_files_that_are_not_whole(song):
