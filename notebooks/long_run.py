@@ -1,7 +1,8 @@
 """Trains Choi's networks on the data at hand until early stopping decides, cheapest first, over hours: `make long`.
 
-Stop it when you like; it goes on where it was. After each network the tables `choi_long_run.csv` (a row a network) and
-`choi_long_run_tags.csv` (a row a tag) beside the figures are written anew; notebooks 06 and 07 draw from them.
+Stop it when you like; it goes on where it was. After each network the tables `choi_long_run.csv` (a row a network),
+`choi_long_run_tags.csv` (a row a tag) and `choi_long_run_epochs.csv` (a row an epoch: macro AUC on validation clips)
+beside the figures are written anew; notebooks 06 and 07 draw from them.
 """
 
 import functools
@@ -43,11 +44,13 @@ def rows_of(y: np.ndarray, scores: np.ndarray, vocabulary: list[str]) -> tuple[d
     return row, table.assign(low=[low for low, _ in spans], high=[high for _, high in spans])
 
 
-def keep(provenance: dict, run: dict, table: pd.DataFrame) -> None:
-    """Put the row of a run, and those of its tags, into the tables, in place of older ones."""
+def keep(provenance: dict, run: dict, table: pd.DataFrame, aucs: np.ndarray) -> None:
+    """Put the row of a run, and those of its tags and epochs, into the tables, in place of older ones."""
     keys = ["network", "budget", "seed"]
-    tags = table.assign(**{name: run[name] for name in (*keys, "epochs")})
-    for name, new in {"choi_long_run": pd.DataFrame([run]), "choi_long_run_tags": tags}.items():
+    about = {name: run[name] for name in keys}
+    epochs = pd.DataFrame({**about, "epoch": range(1, len(aucs) + 1), "valid_macro_auc": aucs})
+    tables = {"": pd.DataFrame([run]), "_tags": table.assign(**about, epochs=len(aucs)), "_epochs": epochs}
+    for name, new in {f"choi_long_run{end}": rows for end, rows in tables.items()}.items():
         path = paths.FIGURES / provenance["dataset"] / f"{name}.csv"
         known = pd.read_csv(path) if path.exists() else new.head(0)
         same = known[keys].astype(str).agg("-".join, axis=1) == "-".join(str(run[key]) for key in keys)
@@ -78,7 +81,7 @@ def main() -> None:
         run |= {"epochs": len(aucs), "best_epoch": int(np.nanargmax(aucs)) + 1, "stopped": "early stopping"}
         run |= {"training_seconds": history["seconds"].sum() / 2, "hardware": training.hardware(), **provenance}
         run |= {f"{part}_clips": len(parts[part][0]) for part in parts}
-        keep(provenance, run | {"date": datetime.now(UTC).date().isoformat(), "preset": paths.preset()}, table)
+        keep(provenance, run | {"date": datetime.now(UTC).date().isoformat(), "preset": paths.preset()}, table, aucs)
         print(f"{name}, seed {seed}: {len(aucs)} epochs, macro AUC on test clips {row['macro_auc']:.3f}", flush=True)
 
 
