@@ -1,7 +1,4 @@
-"""Solutions to the exercises, one short function each, named after its notebook and number.
-
-The notebooks call them to show the expected result. Read them after you have tried.
-"""
+"""Solutions to the exercises, by notebook and number; they show the expected results. Read them after you tried."""
 
 from collections.abc import Callable
 
@@ -21,10 +18,8 @@ def start_here_1(labels: np.ndarray) -> dict[str, float]:
     share = labels.mean(axis=0)
     labels = labels[:, (share > 0) & (share < 1)]
     constant = np.tile(labels.mean(axis=0), (len(labels), 1))
-    return {
-        "flattened": float(roc_auc_score(labels, constant, average="micro")),
-        "macro": float(roc_auc_score(labels, constant, average="macro")),
-    }
+    kinds = {"flattened": "micro", "macro": "macro"}
+    return {name: float(roc_auc_score(labels, constant, average=kind)) for name, kind in kinds.items()}
 
 
 def start_here_2(base_rates: np.ndarray) -> float:
@@ -72,20 +67,15 @@ def build_models_2(bins: int, num_blocks: int, smallest: int = 2) -> list[tuple[
     """03_build_models, exercise 2: all rising tuples of `num_blocks` poolings, 2 or more, with the product `bins`."""
     if num_blocks == 1:
         return [(bins,)] if bins >= smallest else []
-    return [
-        (pool, *rest)
-        for pool in range(smallest, bins + 1)
-        if bins % pool == 0
-        for rest in build_models_2(bins // pool, num_blocks - 1, pool)
-    ]
+    pools = [pool for pool in range(smallest, bins + 1) if bins % pool == 0]
+    return [(pool, *rest) for pool in pools for rest in build_models_2(bins // pool, num_blocks - 1, pool)]
 
 
 def build_models_3(pools: tuple[int, ...], kernel: int = 3) -> tuple[int, int]:
     """03_build_models, exercise 3: the segments that one step sees, and the segments from one step to the next."""
     seen, distance = 1, 1
     for pool in pools:
-        seen += (kernel - 1) * distance  # the convolution reaches one neighbour to each side
-        seen += (pool - 1) * distance
+        seen += (kernel - 1 + pool - 1) * distance  # a kernel of 3 reaches one neighbour to each side
         distance *= pool
     return seen, distance
 
@@ -149,10 +139,9 @@ def repeatability_2(labels: np.ndarray, scores: dict[int, list], artists: np.nda
             np.mean([metrics.bootstrap(labels, s, artists, seed=seed)["macro_auc"] for s in runs], axis=0)
             for seed, runs in zip((0, other_seed), scores.values(), strict=True)
         )
-        low, high = metrics.interval(second - first)
-        return high - low
+        return np.ptp(metrics.interval(second - first))
 
-    return round(width(other_seed=1) / width(other_seed=0), 2)
+    return round(float(width(other_seed=1) / width(other_seed=0)), 2)
 
 
 def tag_1(scores: np.ndarray, usual: np.ndarray, vocabulary: list[str], count: int = 5) -> dict[str, float]:
@@ -162,10 +151,7 @@ def tag_1(scores: np.ndarray, usual: np.ndarray, vocabulary: list[str], count: i
 
 
 def tag_2(hear: Callable[[np.ndarray], np.ndarray], samples: np.ndarray, gain: float = 0.1) -> float:
-    """Notebook 09, exercise 2: how far any score moves when the recording is played at `gain` times its amplitude.
-
-    `hear` turns samples into scores.
-    """
+    """Notebook 09, exercise 2: how far any score of `hear` (from samples) moves at `gain` times the amplitude."""
     return round(float(np.abs(hear(gain * samples) - hear(samples)).max()), 3)
 
 
@@ -175,10 +161,8 @@ def tag_3(model, x: np.ndarray) -> dict[str, float]:
     Returns `largest range` of any tag's score, and how many different `first tags` there are.
     """
     scores = np.stack([tag.predict(model, np.roll(x, semitones, axis=1)) for semitones in range(12)])
-    return {
-        "largest range": round(float(np.ptp(scores, axis=0).max()), 3),
-        "first tags": len(set(scores.argmax(axis=1).tolist())),
-    }
+    largest, first = np.ptp(scores, axis=0).max(), set(scores.argmax(axis=1).tolist())
+    return {"largest range": round(float(largest), 3), "first tags": len(first)}
 
 
 def own_tags_1(values: np.ndarray, auc: Callable[[np.ndarray], float]) -> dict[str, float]:
@@ -208,8 +192,7 @@ def size_and_time_1(table: pd.DataFrame) -> str:
     best = table.loc[table["macro_auc"].idxmax()]
     chosen = table[table["macro_auc"].between(best["low"], best["high"])]
     chosen = chosen if len(chosen) else table.loc[[best.name]]  # too few clips for an interval
-    row = chosen.loc[chosen["seconds_2500"].idxmin()]
-    return f"{row['network']} {row['budget']}"
+    return " ".join(chosen.loc[chosen["seconds_2500"].idxmin(), ["network", "budget"]])
 
 
 def size_and_time_2(runs: dict[tuple, pd.DataFrame]) -> float:
@@ -223,10 +206,9 @@ def size_and_time_3(labels: np.ndarray, scores: np.ndarray) -> float:
     """07_size_and_time, exercise 3: width of the interval on half of the clips over the width on all of them."""
 
     def width(clips: slice) -> float:
-        low, high = metrics.interval(metrics.bootstrap(labels[clips], scores[clips])["macro_auc"])
-        return high - low
+        return np.ptp(metrics.interval(metrics.bootstrap(labels[clips], scores[clips])["macro_auc"]))
 
-    return round(width(slice(None, None, 2)) / width(slice(None)), 2)
+    return round(float(width(slice(None, None, 2)) / width(slice(None))), 2)
 
 
 def per_tag_1(table: pd.DataFrame) -> dict[str, str]:
@@ -280,10 +262,7 @@ def beyond_1(table: pd.DataFrame) -> int:
 
 
 def beyond_2(model, songs: list[np.ndarray], labels: np.ndarray, num_places: int = 5) -> dict[int, float]:
-    """10_beyond, exercise 2: macro AUC of scores averaged over 1, 2, ... places, spread evenly over the song.
-
-    `songs` are (num_segments, rows) each, `labels` (num_songs, num_tags).
-    """
+    """10_beyond, exercise 2: macro AUC of scores averaged over 1, 2, ... places, spread evenly over each song."""
     found = {}
     for count in range(1, num_places + 1):
         places = (np.arange(count) + 0.5) / count
@@ -308,10 +287,8 @@ def is_it_real_1(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
 def is_it_real_2(labels: np.ndarray, scores: np.ndarray, known: np.ndarray) -> dict[str, tuple[int, float]]:
     """08_is_it_real, exercise 2: number and macro AUC of the songs whose artist training knows, and of the others."""
     groups = {"known artists": known, "others": ~known}
-    return {
-        name: (int(rows.sum()), round(metrics.macro(labels[rows], scores[rows])["macro_auc"], 3))
-        for name, rows in groups.items()
-    }
+    aucs = {name: metrics.macro(labels[rows], scores[rows])["macro_auc"] for name, rows in groups.items()}
+    return {name: (int(rows.sum()), round(aucs[name], 3)) for name, rows in groups.items()}
 
 
 def is_it_real_3(history: pd.DataFrame) -> float:
