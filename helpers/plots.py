@@ -201,8 +201,9 @@ def size_and_time(table: pd.DataFrame, x: str, y: str):
         axis.set(major_locator=ticker.LogLocator(subs=(1, 2, 5)), minor_locator=ticker.NullLocator())
         axis.set(major_formatter=ticker.EngFormatter(sep=""))
     if score:
-        for run, hardware, date in known.drop_duplicates("run")[["run", "hardware", "date"]].to_numpy():
-            ax.plot([], [], "o", color="0.4", fillstyle=fills[run], label=plain(f"{run}: {hardware}\n{date}"))
+        for (run, hardware), rows in known.groupby(["run", "hardware"], sort=False):
+            label = f"{run}: {hardware}\n{' to '.join(sorted({rows['date'].min(), rows['date'].max()}))}"
+            ax.plot([], [], "o", color="0.4", fillstyle=fills[run], label=plain(label))
         ax.axhline(0.5, **CONSTANT)
         if known["oracle"].notna().any():
             ax.axhline(known["oracle"].max(), **ORACLE)
