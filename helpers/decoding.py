@@ -118,7 +118,6 @@ def _convert(path, problem):
         done = subprocess.run([*command, "-f", "f32le", "-"], capture_output=True, check=True)
     except (FileNotFoundError, subprocess.CalledProcessError) as error:
         reason = getattr(error, "stderr", b"not found; if the file plays, install ffmpeg").decode(errors="replace")
-        problem = getattr(problem, "error_string", problem)
-        reason = f"{problem}); ffmpeg: {' '.join(reason.split())[-200:]}"
+        reason = f"{getattr(problem, 'error_string', problem)}); ffmpeg: {' '.join(reason.split())[-200:]}"
         raise ValueError(f"{path} is no audio that libsndfile reads ({reason}; else leave it out.") from None
     return np.frombuffer(done.stdout, "<f4"), SR, 0

@@ -140,7 +140,7 @@ def segment_histogram(table: pd.DataFrame):
 def training_curves(table: pd.DataFrame, by: str = "segments"):
     """Draw scores against epochs, a colour for each value of the column `by` (Mason 2020, Figures 4 and 5).
 
-    Each `size` gets a row of panels, each `seed` a thin line and their mean a thick one, ten held-out songs or more.
+    A row of panels a `size`, a thin line a `seed`; ten held-out songs or more. `hardware`, `date`: of an earlier run.
     """
     table = table.assign(seed=table.get("seed", 0), row=table.get("size", "") if by != "size" else "")
     colors, num = _colors(table[by]), table["row"].nunique()
@@ -166,6 +166,8 @@ def training_curves(table: pd.DataFrame, by: str = "segments"):
         label += f": {songs['train']:,.0f} training songs; {songs['held_out']:,.0f} held-out songs"
         label += ", too few to draw" if songs["held_out"] < 10 else ""
         handles.append(plt.Line2D([], [], color=colors[value], linewidth=2, label=label))
+    for run in table.reindex(columns=["size", "hardware", "date"]).dropna().drop_duplicates().to_numpy():
+        handles.append(plt.Line2D([], [], linestyle="", label=plain("{} network: an earlier run, {}, {}".format(*run))))
     fig.legend(handles=handles, loc="outside upper center", ncols=2)
     return fig, axes
 
@@ -350,8 +352,7 @@ def show_mel(mel: np.ndarray, title: str = "", unit: str = "dB", ax=None):
     low = mel.max() - audio.TOP_DB if unit == "dB" else 0
     look = {"cmap": plt.get_cmap("magma", 16), "vmin": low, "vmax": mel.max()}  # few colours make a small file
     scales = {"sr": audio.SR, "hop_length": audio.HOP_LENGTH, "fmax": audio.SR / 2, "x_axis": "s", "y_axis": "mel"}
-    image = librosa.display.specshow(mel, ax=ax, rasterized=True, **look, **scales)
-    ax.figure.colorbar(image, ax=ax, label=unit)
+    ax.figure.colorbar(librosa.display.specshow(mel, ax=ax, rasterized=True, **look, **scales), ax=ax, label=unit)
     ax.set(title=plain(title), xlabel="seconds", ylabel="Hz")
     ax.label_outer()
     return ax.figure, ax
