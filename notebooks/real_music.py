@@ -40,8 +40,8 @@ def linear(predictor: str, x: np.ndarray, y: np.ndarray, train: np.ndarray, held
     return model.fit(features[train], y[train]).predict(features)
 
 
-def network(predictor: str, x, y, train, held_out, fold: int, **facts) -> tuple[np.ndarray, pd.DataFrame]:
-    """Return the scores of a trained network on all songs, and its history. `facts`: arguments of `training.Run`."""
+def network(predictor: str, x, y, train, held_out, fold: int, **facts) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
+    """Return the labels that a network was trained on, its scores of all songs, its history. `facts`: of `Run`."""
     options = {**SETTINGS, "seed": fold, "name": f"{facts['provenance']['dataset']}/{predictor.replace(' ', '-')}"}
     labels, segments = y[train], x.shape[2]
     if "shuffled in time" in predictor:  # one order for all songs
@@ -52,7 +52,7 @@ def network(predictor: str, x, y, train, held_out, fold: int, **facts) -> tuple[
         options["augment"] = training.transpose
     sides = (x[train], labels), (x[held_out], y[held_out])
     model, history = training.fit_mason("small", segments, *sides, **facts, **options)
-    return training.predict(model, x), history.assign(segments=segments, fold=fold)
+    return labels, training.predict(model, x), history.assign(segments=segments, fold=fold)
 
 
 def of_tags(labels: list, scores: list, artists: list, vocabulary: list[str]) -> pd.DataFrame:
@@ -91,13 +91,13 @@ def main() -> None:
         tables = {"folds": [], "history": []}
         for fold, (train, held_out) in enumerate(splits.artist_folds(artists, NUM_FOLDS)):
             if predictor in LINEAR:
-                scores = linear(predictor, x, y, train, held_out)
+                learned, scores = y[train], linear(predictor, x, y, train, held_out)
             else:
-                scores, history = network(predictor, x, y, train, held_out, fold, **facts)
+                learned, scores, history = network(predictor, x, y, train, held_out, fold, **facts)
                 tables["history"].append(history)
             found.append((y[held_out], scores[held_out], artists[held_out]))
             row = {"predictor": predictor, "fold": fold, "segments": segments, "songs": len(held_out)}
-            row |= {f"train_{name}": value for name, value in metrics.macro(y[train], scores[train]).items()}
+            row |= {f"train_{name}": value for name, value in metrics.macro(learned, scores[train]).items()}
             row |= metrics.macro(y[held_out], scores[held_out]) | {"hardware": training.hardware(), "date": date}
             tables["folds"].append(pd.DataFrame([row]))
         tables["by_tag"] = [of_tags(*zip(*found, strict=True), vocabulary)]
