@@ -328,7 +328,7 @@ def score_intervals(table: pd.DataFrame, y: str, by=None, score="macro_auc", ora
     if pd.notna(oracle):  # None: real songs; NaN: a demo set that is not here
         ax.axvline(oracle, **ORACLE)
     ax.set_yticks(range(len(names)), [plain(name) for name in names])
-    ax.set(ylabel=y, xlabel=NAMES[score], ylim=(len(names) - 0.5, -0.5))
+    ax.set(ylabel=y, xlabel=f"{NAMES[score]} (95 % interval)", ylim=(len(names) - 0.5, -0.5))
     ax.legend(**BESIDE)
     return fig, ax
 
