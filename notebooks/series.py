@@ -37,9 +37,9 @@ REPO, REF = "crnn-music-tagging/crnn-music-tagging", "main"
 AFTER = {
     "00": [],  # makes the demo set
     "01": ["00"],  # makes the snapshots of 04, 05, 06, 08 and 09
-    "04": ["01"],  # trains the chroma network of 06 and 09
     "05": ["01"],  # trains networks that 08 uses
     "08": ["05"],
+    "04": ["01"],  # trains the chroma network of 06 and 09
     "02": ["00"],  # makes the recordings of 06, 07 and 09, and their features
     "06": ["02", "04"],  # trains the network that 07 uses
     "07": ["06"],
