@@ -153,10 +153,9 @@ def _network(model):
 
 def predict(model: keras.Model, x: np.ndarray | Rows) -> np.ndarray:
     """Return `model`'s scores, float32 (n, num_tags), in batches of about half a million input values."""
-    row_size = int(np.prod(x.shape[1:]))
-    step = max(1, 2**24 // row_size)  # 64 MB are read at a time
-    parts = (x[start : start + step] for start in range(0, len(x), step))
-    return np.concatenate([model.predict(part, max(1, 2**19 // row_size), verbose=0) for part in parts])
+    batch = max(1, 2**19 // int(np.prod(x.shape[1:])))
+    step = 32 * batch  # 64 MB are read at a time
+    return np.concatenate([model.predict(x[i : i + step], batch, verbose=0) for i in range(0, len(x), step)])
 
 
 def evaluate(y: np.ndarray, scores: np.ndarray) -> dict[str, float]:
