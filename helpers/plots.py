@@ -206,10 +206,11 @@ def size_and_time(table: pd.DataFrame, x: str, y: str):
         for (run, hardware), rows in known.groupby(["run", "hardware"], sort=False):
             label = f"{run}: {hardware}\n{' to '.join(sorted({rows['date'].min(), rows['date'].max()}))}"
             ax.plot([], [], "o", color="0.4", fillstyle=fills[run], label=plain(label))
-        ax.axhline(0.5, **CONSTANT)
+        ax.axhline(0.5, **CONSTANT | {"label": "constant predictor: 0.5"})
         if known["oracle"].notna().any():
             ax.axhline(known["oracle"].max(), **ORACLE)
         ax.axhline(0.851, **PAPER)
+        ax.set_ylim(bottom=known[["low", y]].min().min() - 0.01)  # above 0.5, the marks would else be squeezed
     ax.legend(**BESIDE)
     return fig, axes[:, 0]
 
@@ -316,12 +317,12 @@ def _inches(height: int, time: int, image: bool = True) -> tuple[float, float]:
 
 def score_intervals(table: pd.DataFrame, y: str, by=None, score="macro_auc", oracle=None):
     """Draw `score` with its interval, `low` to `high` if known, for each name in `y`, a colour for each `by`."""
-    names = list(table[y].unique())
+    names, shared = list(table[y].unique()), table[y].duplicated().any()
     fig, ax = plt.subplots(figsize=(8, 1 + 0.4 * len(names)))
     groups = dict(list(table.groupby(by, sort=False))) if by else {NAMES[score]: table}
     for i, (name, rows) in enumerate(groups.items()):
         color = _colors(groups)[name]
-        places = rows[y].map(names.index) + 0.4 * ((i + 0.5) / len(groups) - 0.5)
+        places = rows[y].map(names.index) + 0.4 * shared * ((i + 0.5) / len(groups) - 0.5)
         ax.hlines(places, rows["low"], rows["high"], color=color, linewidth=1.2)
         ax.scatter(rows[score], places, s=30, color=color, label=plain(name))
     ax.axvline(0.5, **CONSTANT)
