@@ -1,12 +1,13 @@
 """Trains Choi's networks on the data at hand until early stopping decides, cheapest first, over hours: `make long`.
 
-Stop it when you like; it goes on where it was. After each network the tables `choi_long_run.csv` (a row a network),
-`choi_long_run_tags.csv` (a row a tag) and `choi_long_run_epochs.csv` (a row an epoch: macro AUC on validation clips)
-beside the figures are written anew; notebooks 06 and 07 draw from them.
+Stop it when you like; it goes on where it was. After each network these files beside the figures are written anew:
+`choi_long_run.csv` (a row a network), `choi_long_run_epochs.csv` (a row an epoch: macro AUC on validation clips) and
+`choi_long_run_scores.npz` (an array a network: its scores of the test clips). Notebooks 06 and 07 draw from them.
 """
 
 import functools
 from datetime import UTC, datetime
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -32,30 +33,35 @@ def build(network: str, budget: str, num_tags: int) -> keras.Model:
     return keras.Model(crnn.input, outputs, name=f"choi_crnn_mean_{budget}")
 
 
-def rows_of(y: np.ndarray, scores: np.ndarray, vocabulary: list[str]) -> tuple[dict, pd.DataFrame]:
-    """Return the scores of the test clips (clips, tags) with 95 % intervals: on average, and a row a tag."""
-    score, resampled = metrics.macro(y, scores), metrics.bootstrap_tags(y, scores)
-    row = {}
+def row_of(y: np.ndarray, scores: np.ndarray) -> dict:
+    """Return the scores of the test clips (clips, tags), mean over the tags, with 95 % intervals."""
+    score, resampled, row = metrics.macro(y, scores), metrics.bootstrap_tags(y, scores), {}
     for name, short, values in zip(("macro_auc", "average_precision"), ("", "ap_"), resampled, strict=True):
         low, high = metrics.interval(np.nanmean(values, axis=1), estimate=score[name])
         row |= {name: score[name], f"{short}low": low, f"{short}high": high}
-    table = metrics.tag_table(y, scores, vocabulary)
-    spans = [metrics.interval(aucs, estimate=auc) for aucs, auc in zip(resampled[0].T, table["auc"], strict=True)]
-    return row, table.assign(low=[low for low, _ in spans], high=[high for _, high in spans])
+    return row
 
 
-def keep(provenance: dict, run: dict, table: pd.DataFrame, aucs: np.ndarray) -> None:
-    """Put the row of a run, and those of its tags and epochs, into the tables, in place of older ones."""
-    keys = ["network", "budget", "seed"]
-    about = {name: run[name] for name in keys}
+def keep(folder: Path, run: dict, y: np.ndarray, scores: np.ndarray, aucs: np.ndarray) -> None:
+    """Put the row of a run, those of its epochs and its scores of the test clips into the files, for older ones."""
+    about = {name: run[name] for name in ("network", "budget", "seed")}
     epochs = pd.DataFrame({**about, "epoch": range(1, len(aucs) + 1), "valid_macro_auc": aucs})
-    tables = {"": pd.DataFrame([run]), "_tags": table.assign(**about, epochs=len(aucs)), "_epochs": epochs}
-    for name, new in {f"choi_long_run{end}": rows for end, rows in tables.items()}.items():
-        path = paths.FIGURES / provenance["dataset"] / f"{name}.csv"
+    key = "-".join(map(str, about.values()))
+    for name, new in {"choi_long_run": pd.DataFrame([run]), "choi_long_run_epochs": epochs}.items():
+        path = folder / f"{name}.csv"
         known = pd.read_csv(path) if path.exists() else new.head(0)
-        same = known[keys].astype(str).agg("-".join, axis=1) == "-".join(str(run[key]) for key in keys)
+        same = known[list(about)].astype(str).agg("-".join, axis=1) == key
         with paths.atomic(path) as temporary:
             pd.concat([known[~same], new]).round(6).to_csv(temporary, index=False)
+    keep_scores(folder / "choi_long_run_scores.npz", key, y, scores)
+
+
+def keep_scores(path: Path, key: str, y: np.ndarray, scores: np.ndarray) -> None:
+    """Put the scores of the test clips beside those of other networks for the same labels."""
+    known = dict(np.load(path)) if path.exists() else {}
+    known = known if np.array_equal(known.get("labels"), y) else {"labels": y.astype(np.uint8)}
+    with paths.atomic(path) as temporary:
+        np.savez_compressed(temporary, **known | {key: scores.astype(np.float16)})
 
 
 def main() -> None:
@@ -69,20 +75,21 @@ def main() -> None:
         options |= {"seed": seed, "provenance": provenance, "tags": vocabulary}
         make = functools.partial(build, network, budget, len(vocabulary))
         model, history = training.fit(make, parts["train"], parts["valid"], name, **options)
-        row, table = rows_of(parts["test"][1], training.predict(model, parts["test"][0]), vocabulary)
+        scores = training.predict(model, parts["test"][0])
         aucs = history.query("split == 'held_out'")["macro_auc"].to_numpy()
         run = {
             "network": network,
             "budget": budget,
             "seed": seed,
             "parameters": sum(int(np.prod(w.shape)) for w in model.trainable_weights),
-            **row,
+            **row_of(parts["test"][1], scores),
         }
         run |= {"epochs": len(aucs), "best_epoch": int(np.nanargmax(aucs)) + 1, "stopped": "early stopping"}
         run |= {"training_seconds": history["seconds"].sum() / 2, "hardware": training.hardware(), **provenance}
         run |= {f"{part}_clips": len(parts[part][0]) for part in parts}
-        keep(provenance, run | {"date": datetime.now(UTC).date().isoformat(), "preset": paths.preset()}, table, aucs)
-        print(f"{name}, seed {seed}: {len(aucs)} epochs, macro AUC on test clips {row['macro_auc']:.3f}", flush=True)
+        run |= {"date": datetime.now(UTC).date().isoformat(), "preset": paths.preset()}
+        keep(paths.FIGURES / provenance["dataset"], run, parts["test"][1], scores, aucs)
+        print(f"{name}, seed {seed}: {len(aucs)} epochs, macro AUC on test clips {run['macro_auc']:.3f}", flush=True)
 
 
 if __name__ == "__main__":

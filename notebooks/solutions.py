@@ -211,10 +211,10 @@ def size_and_time_3(labels: np.ndarray, scores: np.ndarray) -> float:
     return round(float(width(slice(None, None, 2)) / width(slice(None))), 2)
 
 
-def per_tag_1(table: pd.DataFrame) -> dict[str, str]:
-    """06_per_tag_auc, exercise 1: the network with the highest mean AUC over the tags of each category."""
+def per_tag_1(table: pd.DataFrame) -> pd.DataFrame:
+    """06_per_tag_auc, exercise 1: mean AUC over the tags of each category (rows), by network, and the best one."""
     means = table.dropna(subset="auc").groupby(["category", "network"])["auc"].mean().unstack()
-    return means.idxmax(axis=1).to_dict()
+    return means.round(3).assign(best=means.idxmax(axis=1))
 
 
 def per_tag_2(labels: pd.DataFrame, count: int = 5) -> pd.DataFrame:

@@ -98,7 +98,7 @@ def test_size_and_time_takes_the_quickest_good_one_and_counts_epochs_after_the_b
 def test_per_tag_1_and_2_by_hand_and_against_scikit_learn():
     columns = {"network": ["k2c1"] * 3 + ["crnn"] * 3, "tag": ["rock", "pop", "sad"] * 2}
     columns |= {"category": ["genre", "genre", "mood"] * 2, "auc": [0.6, 0.8, 0.9, 0.9, np.nan, 0.7]}
-    assert solutions.per_tag_1(pd.DataFrame(columns)) == {"genre": "crnn", "mood": "k2c1"}
+    assert solutions.per_tag_1(pd.DataFrame(columns))["best"].to_dict() == {"genre": "crnn", "mood": "k2c1"}
     labels = pd.DataFrame((np.random.default_rng(0).random((300, 5)) < 0.2).astype(int), columns=list("abcde"))
     labels["b"] |= labels["a"]
     found = solutions.per_tag_2(labels, count=5)
