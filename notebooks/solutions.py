@@ -40,7 +40,8 @@ def spectrogram_1(n_fft: int, sr: int = 12_000) -> float:
 def spectrogram_2(decibel: np.ndarray) -> np.ndarray:
     """Notebook 02, exercise 2: the log-mel-spectrogram of the released extractor from the ordinary one, in dB.
 
-    The square of a power doubles its dB. Both floors, -100 dB and 80 dB below the maximum, are applied afterwards.
+    The square of a power doubles its dB. Both floors, -100 dB and 80 dB below the maximum, are applied
+    afterwards. What is raised to the second one cannot be found again: so there is no way back.
     """
     doubled = np.maximum(2 * decibel, -100)
     return np.maximum(doubled, doubled.max() - 80)
@@ -98,11 +99,11 @@ def join_and_pickle_1(songs: pd.DataFrame) -> float:
     return round(float(joining.label_matrix(songs).sum(axis=1).mean()), 2)
 
 
-def join_and_pickle_2(songs: pd.DataFrame) -> int:
-    """Notebook 01, exercise 2: songs whose only vocabulary tags are opinions."""
+def join_and_pickle_2(songs: pd.DataFrame) -> float:
+    """Notebook 01, exercise 2: mean number of vocabulary tags a song that are no opinions."""
     opinions = ("favorites", "Love", "Awesome", "cool", "Favorite", "Favourites")
     keep = [tag not in opinions for tag in songs.attrs["vocabulary"]]
-    return int((joining.label_matrix(songs)[:, keep].sum(axis=1) == 0).sum())
+    return round(float(joining.label_matrix(songs)[:, keep].sum(axis=1).mean()), 2)
 
 
 def join_and_pickle_3(songs: pd.DataFrame) -> float:
