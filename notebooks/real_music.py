@@ -25,6 +25,7 @@ NETWORKS = {
     "CRNN, shuffled in time": (252, 252),
     "CRNN, permuted labels": (252, 252),
     "CRNN, random keys": (252, 252),
+    "CRNN, random keys, shuffled in time": (252, 252),
     "CRNN, long songs, 512 segments": (512, 512),
     "CRNN, long songs, 252 segments": (512, 252),
 }
