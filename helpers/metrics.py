@@ -90,9 +90,8 @@ def over_seeds(estimates, resamples, num_groups: int, level: float = 0.95) -> tu
     `estimates` (num_seeds,); `resamples` (num_seeds, num_resamples): the `bootstrap` of each, the same resamples of
     `num_groups` songs or artists. The variances of both kinds add up (degrees of freedom: Welch, Satterthwaite).
     """
-    estimates, means = np.asarray(estimates, float), np.mean(resamples, axis=0)
+    estimates, of_songs = np.asarray(estimates, float), np.nanvar(np.mean(resamples, axis=0), ddof=1)
     of_seeds = estimates.var(ddof=1) / len(estimates) if len(estimates) > 1 else 0.0
-    of_songs = np.nanvar(means, ddof=1)
     freedom = (of_seeds + of_songs) ** 2 / (of_seeds**2 / max(1, len(estimates) - 1) + of_songs**2 / (num_groups - 1))
     reach = stats.t.ppf((1 + level) / 2, freedom) * np.sqrt(of_seeds + of_songs)
     return tuple((estimates.mean() + np.array([0, -reach, reach])).tolist())

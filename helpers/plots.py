@@ -150,6 +150,7 @@ def training_curves(table: pd.DataFrame, by: str = "segments"):
     for row, (name, part) in zip(axes, table.groupby("row", sort=False), strict=True):
         for ax, (split, title, score) in zip(row, panels, strict=True):
             ax.set(xlabel="epoch", ylabel=NAMES[score], title=title)
+            ax.tick_params(labelleft=True)
             for value, rows in part[part["split"] == split].groupby(by, sort=False):
                 if split == "train" or rows["num_songs"].min() >= 10:
                     runs, keras = rows.pivot_table(score, "epoch", "seed"), score == "streaming_auc"
@@ -324,13 +325,13 @@ def score_intervals(table: pd.DataFrame, y: str, by=None, score="macro_auc", ora
         color = _colors(groups)[name]
         places = rows[y].map(names.index) + 0.4 * shared * ((i + 0.5) / len(groups) - 0.5)
         ax.hlines(places, rows["low"], rows["high"], color=color, linewidth=1.2)
-        ax.scatter(rows[score], places, s=30, color=color, label=plain(name))
+        ax.scatter(rows[score], places, s=30, color=color, label=plain(name) if by else None)
     ax.axvline(0.5, **CONSTANT)
     if pd.notna(oracle):  # None: real songs; NaN: a demo set that is not here
         ax.axvline(oracle, **ORACLE)
     ax.set_yticks(range(len(names)), [plain(name) for name in names])
     ax.set(ylabel=y, xlabel=f"{NAMES[score]} (95 % interval)", ylim=(len(names) - 0.5, -0.5))
-    ax.legend(**BESIDE)
+    ax.legend(title=by, **BESIDE)
     return fig, ax
 
 
