@@ -19,14 +19,13 @@ DIED = "the process that read this file died"
 
 def find_files(root: Path, suffix: str) -> list[Path]:
     """Return the absolute paths below `root` that end with `suffix` in either case, sorted; warn if there are none."""
-    found, folders, seen = [], [os.path.abspath(root)], set()
-    for folder in folders:  # which grows
-        place = os.path.realpath(folder)  # a link may lead back up; some drives give every folder the inode 0
-        for entry in [] if place in seen else sorted(os.scandir(folder), key=lambda entry: entry.name):
+    found, folders, first = [], [os.path.abspath(root)], {}
+    for folder in folders:  # which grows; a link may lead back up, and some drives give every folder the inode 0
+        new = first.setdefault(os.path.realpath(folder), folder) == folder
+        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name) if new else []:
             wanted = entry.is_dir() or entry.name.lower().endswith(suffix.lower())
             if wanted and not entry.name.startswith("."):  # macOS leaves a `._x.h5` beside `x.h5`
                 (folders if entry.is_dir() else found).append(entry.path)
-        seen.add(place)
     if not found:
         warnings.warn(f"{root} holds no {f'{suffix} file'.strip()}; is it the right folder?", stacklevel=2)
     return [Path(path) for path in sorted(found)]
