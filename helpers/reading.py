@@ -39,13 +39,12 @@ def read_all(read_one, paths: list[Path], num_workers: int | None = None, descri
     work, chunks = partial(_try, read_one), [paths[i : i + CHUNK] for i in range(0, len(paths), CHUNK)]
     here = num_workers == 1 or (num_workers is None and len(paths) < FEW)
     done = map(work, chunks) if here else spread(work, chunks, num_workers)
-    done = tqdm(done, description, len(chunks), unit=f" x {CHUNK} files") if description else done
     rows, broken, first = [], [], {}
-    for chunk, results in zip(chunks, done, strict=True):
+    for chunk, results in zip(chunks, tqdm(done, description, len(chunks), unit=f" x {CHUNK} files"), strict=True):
         if results is None:  # one of the files may have killed the process: each alone
             results = [row for path in chunk for row in next(spread(work, [[path]], num_workers)) or [DIED]]
         for path, row in zip(chunk, results, strict=True):
-            earlier = first.setdefault(row.get("track_id", path), path) if isinstance(row, dict) else None
+            earlier = first.setdefault(row["track_id"], path) if isinstance(row, dict) else None
             if earlier == path:
                 rows.append(row)
             else:
