@@ -38,8 +38,9 @@ def spectrograms(data_folder: Path, num_clips: int | None = None):
 
     `x`: `streaming.Rows` (clips, 96, 1366, 1), remade after changes, no broken ones. `num_clips`: of a part, at most.
     """
-    folder = Path(data_folder) if _is_collection(data_folder) else audio_folder(data_folder)
-    folder = folder if _is_collection(folder) else demo.ensure(sound=True) / "audio"
+    folder = Path(data_folder)
+    if not any((folder / name).is_file() for name in READERS):
+        folder = demo.ensure(folder if paths.is_synthetic(folder) else paths.DEMO, sound=True) / "audio"
     labels, split = read(folder)
     packed = paths.SNAPSHOTS / f"{paths.provenance(folder)['dataset']}_mel.h5"
     try:
@@ -64,10 +65,6 @@ def artists(folder: Path, recordings: pd.Index) -> pd.Series:
         known = dict(_read_table(Path(folder) / "tags.csv", ",", "path", "tags").get("artist", {}))
     named = [joining.plain(known.get(path, "").strip()) or path for path in recordings]
     return pd.Series(named, recordings, name="artist")
-
-
-def _is_collection(folder):
-    return any(Path(folder, name).is_file() for name in READERS)
 
 
 def magnatagatune(folder: Path, num_tags: int = 50) -> tuple[pd.DataFrame, pd.Series]:
