@@ -84,11 +84,8 @@ def run(names: list[str], save: bool) -> None:
     finally:
         for process in running.values():
             process.terminate()
-        for process in running.values():
             process.communicate()
-    count = len(list((HERE.parent / "figures").rglob("*.png")))
-    minutes = (time.perf_counter() - start) / 60
-    print(f"Ran {len(chosen)} notebooks in {minutes:.1f} minutes; figures/ holds {count} figures as PNG and SVG.")
+    print(f"Ran {len(chosen)} notebooks in {(time.perf_counter() - start) / 60:.1f} minutes; see figures/README.md.")
 
 
 def execute(path: Path, save: bool = False) -> float:
@@ -119,21 +116,9 @@ def execute(path: Path, save: bool = False) -> float:
     return seconds
 
 
-def one(name: str, save: bool) -> None:
-    """Execute one notebook and print its line, or its error."""
-    try:
-        seconds = execute(HERE / name, save)
-    except RuntimeError as error:
-        raise SystemExit(str(error)) from None
-    print(f"{name:32} {seconds:6.0f} s")
-
-
 def setup_cell(repo: str, ref: str) -> str:
     """Return the set-up cell of all notebooks: on Colab it clones branch or tag `ref` of `repo`, "owner/name"."""
-    text = SETUP
-    for name, value in {"{repo}": repo, "{ref}": ref, "{folder}": repo.split("/")[-1]}.items():
-        text = text.replace(name, value)
-    return text
+    return SETUP.replace("{repo}", repo).replace("{ref}", ref).replace("{folder}", repo.split("/")[-1])
 
 
 def stamp(repo: str, ref: str) -> None:
@@ -173,7 +158,11 @@ def main() -> None:
     if options.action == "run":
         run(options.names, options.save)
     elif options.action == "one":
-        one(*options.names, options.save)
+        (name,) = options.names
+        try:
+            print(f"{name:32} {execute(HERE / name, options.save):6.0f} s")
+        except RuntimeError as error:
+            raise SystemExit(str(error)) from None
     else:
         stamp(options.repo, options.ref)
 
