@@ -53,13 +53,9 @@ def keep(folder: Path, run: dict, y: np.ndarray, scores: np.ndarray, aucs: np.nd
         same = known[list(about)].astype(str).agg("-".join, axis=1) == key
         with paths.atomic(path) as temporary:
             pd.concat([known[~same], new]).round(6).to_csv(temporary, index=False)
-    keep_scores(folder / "choi_long_run_scores.npz", key, y, scores)
-
-
-def keep_scores(path: Path, key: str, y: np.ndarray, scores: np.ndarray) -> None:
-    """Put the scores of the test clips beside those of other networks for the same labels."""
+    path = folder / "choi_long_run_scores.npz"
     known = dict(np.load(path)) if path.exists() else {}
-    known = known if np.array_equal(known.get("labels"), y) else {"labels": y.astype(np.uint8)}
+    known = known if np.array_equal(known.get("labels"), y) else {"labels": y.astype(np.uint8)}  # of other clips
     with paths.atomic(path) as temporary:
         np.savez_compressed(temporary, **known | {key: scores.astype(np.float16)})
 
@@ -77,13 +73,9 @@ def main() -> None:
         model, history = training.fit(make, parts["train"], parts["valid"], name, **options)
         scores = training.predict(model, parts["test"][0])
         aucs = history.query("split == 'held_out'")["macro_auc"].to_numpy()
-        run = {
-            "network": network,
-            "budget": budget,
-            "seed": seed,
-            "parameters": sum(int(np.prod(w.shape)) for w in model.trainable_weights),
-            **row_of(parts["test"][1], scores),
-        }
+        parameters = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+        run = {"network": network, "budget": budget, "seed": seed, "parameters": parameters}
+        run |= row_of(parts["test"][1], scores)
         run |= {"epochs": len(aucs), "best_epoch": int(np.nanargmax(aucs)) + 1, "stopped": "early stopping"}
         run |= {"training_seconds": history["seconds"].sum() / 2, "hardware": training.hardware(), **provenance}
         run |= {f"{part}_clips": len(parts[part][0]) for part in parts}
