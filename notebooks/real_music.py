@@ -32,7 +32,7 @@ NETWORKS = {
 LINEAR = {"ridge, mean": 1, "ridge, 36 sorted numbers": 3}
 
 
-def linear(predictor: str, x: np.ndarray, y: np.ndarray, train: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+def linear(predictor: str, x: np.ndarray, y: np.ndarray, train: np.ndarray) -> np.ndarray:
     """Return the scores of a ridge regression of notebook 08, on all songs (songs, tags)."""
     rows = x[..., 0]
     numbers = [rows.mean(axis=2), rows.std(axis=2), np.abs(np.diff(rows)).mean(axis=2)][: LINEAR[predictor]]
@@ -92,7 +92,7 @@ def main() -> None:
         tables = {"folds": [], "history": []}
         for fold, (train, held_out) in enumerate(splits.artist_folds(artists, NUM_FOLDS)):
             if predictor in LINEAR:
-                learned, scores = y[train], linear(predictor, x, y, train, held_out)
+                learned, scores = y[train], linear(predictor, x, y, train)
             else:
                 learned, scores, history = network(predictor, x, y, train, held_out, fold, **facts)
                 tables["history"].append(history)
