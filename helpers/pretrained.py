@@ -14,7 +14,7 @@ URLS = [f"{HOME}/raw/{state}/data/{FILE}" for state in ("master", "90b294091adaa
 SIZE = 1_649_464  # bytes
 SHA256 = "df63638de9f3113780768181670c554f122fbd1297c63c065836d70a251115a8"
 WIDTHS = (64, 128, 128, 128, 32, 32)  # four convolutions, two GRUs
-RENAMED = {"time_norm": "bn_0_freq", "norm1": "bn1", "norm2": "bn2", "norm3": "bn3", "norm4": "bn4", "tags": "output"}
+RENAMED = {"time_norm": "bn_0_freq", "tags": "output"}
 NORM = ("gamma", "beta", "running_mean", "running_std")  # the last holds the variance, despite its name
 
 
@@ -50,7 +50,7 @@ def _weights(file: h5py.File, layer: layers.Layer) -> list[np.ndarray]:  # as Ke
         return [np.concatenate([read(layer.name, f"{w}_{gate}") for gate in "zrh"], axis=-1) for w in "WUb"]
     values = []
     for part in layer.name.removeprefix("time_").split("_"):  # conv1_norm1 is two in one
-        group = RENAMED.get(layer.name, RENAMED.get(part, part))
+        group = RENAMED.get(layer.name, part.replace("norm", "bn"))
         values += [read(group, name) for name in (NORM if part.startswith("norm") else "Wb")]
         if part.startswith("conv"):  # maps, channels, height, width
             values[0] = values[0].transpose(2, 3, 1, 0)
