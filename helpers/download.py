@@ -113,8 +113,7 @@ def unpack(archive: Path, folder: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as whole:
         try:
             if zipfile.is_zipfile(archive):
-                with zipfile.ZipFile(archive) as file:
-                    file.extractall(whole, tqdm(file.infolist(), archive.name, unit=" files"))
+                shutil.unpack_archive(archive, whole, "zip")
             else:
                 with tarfile.open(archive) as file:
                     file.extractall(whole, tqdm(file, archive.name, unit=" files"), filter="data")
