@@ -142,7 +142,7 @@ def training_curves(table: pd.DataFrame, by: str = "segments"):
 
     A row of panels a `size`, a thin line a `seed`; ten held-out songs or more. `hardware`, `date`: of an earlier run.
     """
-    table = table.assign(seed=table.get("seed", 0), row=table.get("size", "") if by != "size" else "")
+    table = table.assign(seed=table.get("seed", 0), row=table.get("size", ""))
     colors, num = _colors(table[by]), table["row"].nunique()
     fig, axes = plt.subplots(num, 3, figsize=(11, 2.7 * num + 0.8), dpi=64, sharex="row", sharey=True, squeeze=False)
     train, held_out = ("train", "training songs, dropout on"), ("held_out", "held-out songs, dropout off")
