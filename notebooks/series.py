@@ -73,14 +73,13 @@ def run(names: list[str], save: bool) -> None:
             for path in ready[: SIDE_BY_SIDE - len(running)]:
                 waiting.remove(path)
                 command = [sys.executable, __file__, "one", path.name, *["--save"] * save]
-                running[path] = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                running[path] = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
             time.sleep(0.1)
             for path in [path for path, process in running.items() if process.poll() is not None]:
                 process = running.pop(path)
-                output, errors = process.communicate()
+                _, errors = process.communicate()
                 if process.returncode:
                     raise SystemExit(errors or f"{path.name}: its process was ended ({process.returncode}).")
-                print(output, end="", flush=True)
     finally:
         for process in running.values():
             process.terminate()
