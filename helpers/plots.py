@@ -101,9 +101,8 @@ def redraw() -> list[Path]:
         rows = pd.read_csv(manifest, keep_default_na=False).set_index("figure")
         for name, row in rows[rows.index.isin(FIGURES)].iterrows():
             table = manifest.with_name(f"{name}.csv")
-            if not table.exists() or _checksum(table) != row["table_sha256"]:
-                advice = f"restore it (git checkout) or run the notebook {row['notebook']}."
-                raise ValueError(f"{table} is missing, or was changed since its figure was made: {advice}")
+            if _checksum(table) != row["table_sha256"]:
+                raise ValueError(f"{table} was changed since its figure was made; restore it or run {row['notebook']}.")
             fig, _ = FIGURES[name](pd.read_csv(table, keep_default_na=False, na_values=[""]))
             drawn.append(table.with_suffix(".png"))
             _write(fig, drawn[-1], row["label"])
