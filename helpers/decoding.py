@@ -102,7 +102,7 @@ def _mono(file, path):
             parts.append(sum(block.T) / np.float32(file.channels))  # faster than mean(axis=1)
     samples = np.concatenate(parts)
     if len(samples) < file.frames < 2**32:  # larger numbers stand for an unknown length
-        warnings.warn(f"{path}: only {len(samples) / file.samplerate:.1f} s can be decoded, not all.", stacklevel=4)
+        warnings.warn(f"{path}: only {len(samples) / file.samplerate:.1f} s can be decoded, not all.", stacklevel=3)
     return samples
 
 
