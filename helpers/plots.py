@@ -315,7 +315,7 @@ def _inches(height: int, time: int, image: bool = True) -> tuple[float, float]:
 def score_intervals(table: pd.DataFrame, y: str, by=None, score="macro_auc", oracle=None):
     """Draw `score` with its interval, `low` to `high` if known, for each name in `y`, a colour for each `by`."""
     names, shared = list(table[y].unique()), table[y].duplicated().any()
-    fig, ax = plt.subplots(figsize=(8, 1 + 0.4 * len(names)))
+    fig, ax = plt.subplots(figsize=(8, 1 + 0.4 * len(names)), dpi=80)
     groups = dict(list(table.groupby(by, sort=False))) if by else {NAMES[score]: table}
     for i, (name, rows) in enumerate(groups.items()):
         color = _colors(groups)[name]
