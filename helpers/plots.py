@@ -250,14 +250,17 @@ def layer_table(networks: dict, grey: str = "kernel") -> pd.DataFrame:
         for layer in model.layers:
             kind, shape = type(layer).__name__, layer.output.shape[1:]
             parameters += sum(np.prod(weight.shape, dtype=int) for weight in layer.trainable_weights)
+            pool = "{}×{}".format(*layer.pool_size) if kind == "MaxPooling2D" else ""
+            names = {"Flatten": "flatten", "GRU": "GRU", "Dense": "dense", "MaxPooling2D": f"pool {pool}"}
+            steps += [names[kind]] if kind in names else []
             if kind == "Permute":
                 time_first, bands = layer.dims[0] == 2, shape[-1]
-            if hasattr(layer, "kernel_size"):  # bands that were made channels all lie under the kernel
+            elif kind == "ZeroPadding2D":
+                steps.append(f"pad to {shape[1]}")
+            elif hasattr(layer, "kernel_size"):
+                # Bands that were made channels all lie under the kernel.
                 kernel, bands = f"{layer.kernel_size[0] * bands}×{layer.kernel_size[1]}", 1
-            pool = "{}×{}".format(*layer.pool_size) if kind == "MaxPooling2D" else ""
-            names = {"Conv2D": f"conv {kernel}", "NormedConv": f"conv {kernel}", "MaxPooling2D": f"pool {pool}"}
-            names |= {"ZeroPadding2D": f"pad to {shape[:2][-1]}", "Flatten": "flatten", "GRU": "GRU", "Dense": "dense"}
-            steps += [names[kind]] if kind in names else []
+                steps.append(f"conv {kernel}")
             if kind in LAYER_COLORS:
                 size = shape if len(shape) == 3 else (*shape[::-1], 1, 1)[:3]  # units, the steps of a GRU, one map
                 size = (size[1], size[0], size[2]) if time_first and len(shape) == 3 else size
