@@ -31,13 +31,27 @@ def load_clip(path: Path) -> np.ndarray:
     published spectrograms; with a LAME header libsndfile has cut it already. Raises FileNotFoundError, or ValueError
     if nothing can be decoded or samples are NaN, infinite or absurdly large.
     """
-    samples = load(path, NUM_SAMPLES)
+    samples = _read(Path(path), NUM_SAMPLES)
     return np.pad(samples, (0, NUM_SAMPLES - len(samples)))
 
 
-def load(path: Path, limit: int | None = None) -> np.ndarray:
-    """Return a whole recording, or at most its centre `limit` samples, otherwise as `load_clip`: float32 (samples,)."""
-    path = as_on_disk(Path(path))
+def load(path: Path) -> np.ndarray:
+    """Return a whole recording, otherwise as `load_clip`: float32 (samples,), 12 kHz, mono."""
+    return _read(Path(path), None)
+
+
+def as_on_disk(path: Path) -> Path:
+    """Return `path` with its names in the Unicode form in which the disk has them."""
+    if str(path).isascii() or path.exists() or path.parent == path:
+        return path
+    parent, name = as_on_disk(path.parent), normalize("NFC", path.name)
+    same = [file for file in parent.iterdir() if normalize("NFC", file.name) == name] if parent.is_dir() else []
+    return (same or [parent / path.name])[0]
+
+
+def _read(path, limit):
+    """Return the centre `limit` samples at 12 kHz, or all; fewer if the recording is shorter."""
+    path = as_on_disk(path)
     mono, rate, delay = _decode(path)
     total = math.ceil((len(mono) + delay) * SR / rate)
     limit = limit or total
@@ -48,15 +62,6 @@ def load(path: Path, limit: int | None = None) -> np.ndarray:
     if not np.abs(samples).max() < 1e6:  # times full amplitude, whose powers can still be computed; true for NaN too
         raise ValueError(f"{path} has NaN or infinite samples, or absurdly large ones; repair it or leave it out.")
     return samples
-
-
-def as_on_disk(path: Path) -> Path:
-    """Return `path` with its names in the Unicode form in which the disk has them."""
-    if str(path).isascii() or path.exists() or path.parent == path:
-        return path
-    parent, name = as_on_disk(path.parent), normalize("NFC", path.name)
-    same = [file for file in parent.iterdir() if normalize("NFC", file.name) == name] if parent.is_dir() else []
-    return (same or [parent / path.name])[0]
 
 
 def _decode(path):
@@ -102,7 +107,7 @@ def _mono(file, path):
             parts.append(sum(block.T) / np.float32(file.channels))  # faster than mean(axis=1)
     samples = np.concatenate(parts)
     if len(samples) < file.frames < 2**32:  # larger numbers stand for an unknown length
-        warnings.warn(f"{path}: only {len(samples) / file.samplerate:.1f} s can be decoded, not all.", stacklevel=3)
+        warnings.warn(f"{path}: only {len(samples) / file.samplerate:.1f} s can be decoded, not all.", stacklevel=5)
     return samples
 
 
