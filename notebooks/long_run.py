@@ -35,9 +35,10 @@ def build(network: str, budget: str, num_tags: int) -> keras.Model:
 
 def row_of(y: np.ndarray, scores: np.ndarray) -> dict:
     """Return the scores of the test clips (clips, tags), mean over the tags, with 95 % intervals."""
-    score, resampled, row = metrics.macro(y, scores), metrics.bootstrap_tags(y, scores), {}
-    for name, short, values in zip(("macro_auc", "average_precision"), ("", "ap_"), resampled, strict=True):
-        low, high = metrics.interval(np.nanmean(values, axis=1), estimate=score[name])
+    score, row = metrics.macro(y, scores), {}
+    for name, values in metrics.bootstrap(y, scores).items():
+        short = "ap_" if name == "average_precision" else ""
+        low, high = metrics.interval(values, estimate=score[name])
         row |= {name: score[name], f"{short}low": low, f"{short}high": high}
     return row
 
