@@ -26,9 +26,11 @@ class Run(keras.callbacks.Callback):
     `train`, `held_out`: (x, y), float32 inputs (n, ...) or `streaming.Rows`, and 0/1 labels (n, num_tags). `history`
     has a row an `epoch` (from 1) and `split` ("train", "held_out"): what `evaluate` gives ("train": `loss` and
     `streaming_auc` with dropout on), `seconds` of training, and `constant_auc`: if every song gets the tags' shares.
-    `augment(x, rng)` changes each batch. After `patience` epochs without a higher held-out macro AUC training ends,
-    with the best epoch's weights (Choi et al. 2017, section 3). `results/<name>-<hash of network, settings, data,
-    tags>/` keeps it all: a killed run goes on from its last whole epoch to the same end, a finished one is loaded.
+    Every fifth epoch and the last are scored; of others there is what Keras says of training, and no held-out row.
+    `augment(x, rng)` changes each batch. After `patience` epochs, here all scored, without a higher held-out macro AUC
+    training ends, with the best epoch's weights (Choi et al. 2017, section 3). `results/<name>-<hash of network,
+    settings, data, tags>/` keeps it all: a killed run goes on from its last whole epoch to the same end, a finished
+    one is loaded.
     Raises ValueError for data that do not fit and for a damaged folder.
     """
 
@@ -42,7 +44,7 @@ class Run(keras.callbacks.Callback):
                 raise ValueError(f"{name}, {side}: {found}; give a 0 or 1 for each of {model.output_shape[-1]} tags.")
             self.sides[side] = x, y, evaluate(y, np.tile(shares, (len(y), 1)))["streaming_auc"]
         self.num_epochs, self.patience = int(num_epochs), patience and int(patience)
-        self.history = pd.DataFrame({"macro_auc": []})
+        self.history = pd.DataFrame({"split": [], "macro_auc": []})
         self.batches = Batches(*train, int(batch_size), int(seed), augment)
         settings = {"num_epochs": self.num_epochs, "batch_size": int(batch_size), "seed": int(seed)}
         settings |= {"patience": self.patience, "backend": keras.backend.backend()}
@@ -62,7 +64,8 @@ class Run(keras.callbacks.Callback):
     @property
     def epochs_done(self) -> int:
         """The epoch to go on from, counted from 0: `num_epochs` too where `patience` has ended the run."""
-        return self.num_epochs if self.patience and self._since_best() >= self.patience else len(self.history) // 2
+        done = int((self.history["split"] == "train").sum())
+        return self.num_epochs if self.patience and self._since_best() >= self.patience else done
 
     def _since_best(self):
         aucs = [-2, *self.history["macro_auc"][1::2].fillna(-1)]  # of no epoch, held-out ones; undefined is never best
@@ -86,11 +89,13 @@ class Run(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         seconds, rows = time.perf_counter() - self.began, []
+        # Scoring takes two thirds of the time of learning.
+        scored = self.patience or (epoch + 1) % 5 == 0 or epoch + 1 == self.num_epochs
         for side, (x, y, constant) in self.sides.items():
-            scores = evaluate(y, predict(self.model, x))
-            rows.append({"epoch": epoch + 1, "split": side, **scores, "seconds": seconds, "constant_auc": constant})
+            row = {"epoch": epoch + 1, "split": side, "num_songs": len(y), "seconds": seconds, "constant_auc": constant}
+            rows.append(row | (evaluate(y, predict(self.model, x)) if scored else {}))
         rows[0] |= {name: float(logs[name]) for name in ("loss", "streaming_auc") if name in logs}
-        self.history = pd.DataFrame([*self.history.to_dict("records"), *rows])
+        self.history = pd.DataFrame([*self.history.to_dict("records"), *rows[: 2 if scored else 1]])
         with paths.atomic(self.folder / "history.csv") as temporary:
             self.history.to_csv(temporary, index=False)
         with paths.atomic(self.folder / "run.json") as temporary:

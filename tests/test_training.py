@@ -62,7 +62,7 @@ def assert_same(first, second):
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     settings = dict(seed=3, provenance=FACTS, tags=list(map(str, range(50))), folder=folder)
-    return *training.fit(BUILD, *make_data(), "run", 4, **settings), folder
+    return *training.fit(BUILD, *make_data(), "run", 6, **settings), folder
 
 
 def test_the_papers_settings():
@@ -76,7 +76,9 @@ def test_the_papers_settings():
 def test_the_history_is_tidy_and_the_run_says_what_it_was(whole):
     _, history, folder = whole
     assert sorted(history) == sorted(COLUMNS.split())
-    assert history[["epoch", "split"]].values.tolist() == [[e, s] for e in (1, 2, 3, 4) for s in ("train", "held_out")]
+    assert history.query("split == 'train'")["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert history.query("split == 'held_out'")["epoch"].tolist() == [5, 6], "every fifth epoch and the last are scored"
+    assert history.dropna()["epoch"].tolist() == [5, 5, 6, 6] and history["streaming_auc"].notna().all()
     (run,) = folder.iterdir()
     pd.testing.assert_frame_equal(pd.read_csv(run / "history.csv"), history)
     record = json.loads((run / "run.json").read_text())
@@ -110,12 +112,12 @@ def test_fit_is_a_reader_s_compile_and_fit_in_one_call(whole):
     model = BUILD()
     adam, auc = keras.optimizers.Adam(1e-3), keras.metrics.AUC(name="streaming_auc")
     model.compile(adam, "binary_crossentropy", metrics=[auc])
-    run = training.Run("run", model, *make_data(), 4, batch_size=10, seed=3, tags=range(50), folder=whole[2])
-    assert run.epochs_done == 4 and len(list(whole[2].iterdir())) == 1
-    model.fit(run.batches, epochs=4, initial_epoch=run.epochs_done, callbacks=[run], verbose=0)
+    run = training.Run("run", model, *make_data(), 6, batch_size=10, seed=3, tags=range(50), folder=whole[2])
+    assert run.epochs_done == 6 and len(list(whole[2].iterdir())) == 1
+    model.fit(run.batches, epochs=6, initial_epoch=run.epochs_done, callbacks=[run], verbose=0)
     assert_same((model, run.history), whole)
     with pytest.raises(ValueError, match=r"initial_epoch=run\.epochs_done"):
-        model.fit(run.batches, epochs=4, callbacks=[run], verbose=0)
+        model.fit(run.batches, epochs=6, callbacks=[run], verbose=0)
 
 
 def test_a_cell_run_again_after_an_interrupt_forgets_the_broken_epoch(tmp_path):
@@ -146,7 +148,7 @@ def replace_until_the_second(source, destination):
     replace(source, destination)
 
 os.replace = replace_until_the_second
-t.training.fit(t.BUILD, *t.make_data(), "run", 4, seed=3, folder=Path(sys.argv[1]))
+t.training.fit(t.BUILD, *t.make_data(), "run", 6, seed=3, folder=Path(sys.argv[1]))
 """
 
 
@@ -154,7 +156,7 @@ t.training.fit(t.BUILD, *t.make_data(), "run", 4, seed=3, folder=Path(sys.argv[1
 def test_a_process_killed_at_any_write_resumes_to_the_same_end(whole, target, tmp_path):
     command, environment = [sys.executable, "-c", KILLED, tmp_path, target], {"PYTHONPATH": str(paths.ROOT)}
     assert subprocess.run(command, cwd=paths.ROOT, env=os.environ | environment).returncode == -signal.SIGKILL
-    assert_same(training.fit(BUILD, *make_data(), "run", 4, seed=3, folder=tmp_path), whole)
+    assert_same(training.fit(BUILD, *make_data(), "run", 6, seed=3, folder=tmp_path), whole)
 
 
 def test_patience_stops_after_the_best_epoch_gives_its_weights_and_trains_no_more(tmp_path):
