@@ -139,25 +139,24 @@ def segment_histogram(table: pd.DataFrame):
 def training_curves(table: pd.DataFrame, by: str = "segments"):
     """Draw scores against epochs, a colour for each value of the column `by` (Mason 2020, Figures 4 and 5).
 
-    A row of panels a `size`, a thin line a `seed`; ten held-out songs or more. `hardware`, `date`: of an earlier run.
+    A thin line a `seed`, dashed: the second `size`; ten held-out songs or more. `hardware`, `date`: an earlier run.
     """
-    table = table.assign(seed=table.get("seed", 0), row=table.get("size", ""))
-    colors, num = _colors(table[by]), table["row"].nunique()
-    fig, axes = plt.subplots(num, 3, figsize=(11, 2.7 * num + 0.8), dpi=64, sharex="row", sharey=True, squeeze=False)
+    table = table.assign(seed=table.get("seed", 0), size=table.get("size", ""))
+    colors, lines = _colors(table[by]), dict(zip(table["size"].unique(), ("-", "--"), strict=False))
+    fig, axes = plt.subplots(1, 3, figsize=(11, 3.9), dpi=64, sharex=True, sharey=True)
     train, held_out = ("train", "training songs, dropout on"), ("held_out", "held-out songs, dropout off")
     panels = ((*train, "streaming_auc"), (*held_out, "streaming_auc"), (*held_out, "macro_auc"))
-    for row, (name, part) in zip(axes, table.groupby("row", sort=False), strict=True):
-        for ax, (split, title, score) in zip(row, panels, strict=True):
-            ax.set(xlabel="epoch", ylabel=NAMES[score], title=title)
-            ax.tick_params(labelleft=True)
-            for value, rows in part[part["split"] == split].groupby(by, sort=False):
-                if split == "train" or rows["num_songs"].min() >= 10:
-                    runs, keras = rows.pivot_table(score, "epoch", "seed"), score == "streaming_auc"
-                    ax.plot(runs, color=colors[value], linewidth=0.7, alpha=0.5)
-                    ax.plot(runs.mean(axis=1, skipna=False).dropna(), color=colors[value], linewidth=2)
-                    constant = {"y": rows["constant_auc"].mean(), "color": colors[value]} if keras else {"y": 0.5}
-                    ax.axhline(**CONSTANT | constant)
-        row[0].set_ylabel(f"{name} network\n{NAMES['streaming_auc']}".removeprefix(" network\n"))
+    for ax, (split, title, score) in zip(axes, panels, strict=True):
+        ax.set(xlabel="epoch", ylabel=NAMES[score], title=title)
+        ax.tick_params(labelleft=True)
+        for (value, size), rows in table[table["split"] == split].groupby([by, "size"], sort=False):
+            if split == "train" or rows["num_songs"].min() >= 10:
+                runs, keras = rows.pivot_table(score, "epoch", "seed"), score == "streaming_auc"
+                look = {"color": colors[value], "linestyle": lines[size]}
+                ax.plot(runs, linewidth=0.7 * (runs.shape[1] > 1), alpha=0.5, **look)
+                ax.plot(runs.mean(axis=1, skipna=False).dropna(), linewidth=2, **look)
+                constant = {"y": rows["constant_auc"].mean(), "color": colors[value]} if keras else {"y": 0.5}
+                ax.axhline(**CONSTANT | constant)
     handles = [plt.Line2D([], [], **CONSTANT | {"label": "constant predictor, same songs"})]
     if table["seed"].nunique() > 1:
         handles.append(plt.Line2D([], [], color="0.4", linewidth=0.7, label="one run (thick: the mean of all)"))
@@ -166,8 +165,10 @@ def training_curves(table: pd.DataFrame, by: str = "segments"):
         label += f": {songs['train']:,.0f} training songs; {songs['held_out']:,.0f} held-out songs"
         label += ", too few to draw" if songs["held_out"] < 10 else ""
         handles.append(plt.Line2D([], [], color=colors[value], linewidth=2, label=label))
-    for run in table.reindex(columns=["size", "hardware", "date"]).dropna().drop_duplicates().to_numpy():
-        handles.append(plt.Line2D([], [], linestyle="", label=plain("{} network: an earlier run, {}, {}".format(*run))))
+    sizes = table.reindex(columns=["size", "hardware", "date"]).fillna("").drop_duplicates()
+    for size, hardware, date in sizes.to_numpy() if len(lines) > 1 else ():
+        label = plain(f"{size} network" + (f", an earlier run: {hardware}, {date}" if date else ""))
+        handles.append(plt.Line2D([], [], color="0.4", linewidth=2, linestyle=lines[size], label=label))
     fig.legend(handles=handles, loc="outside upper center", ncols=2)
     return fig, axes
 
@@ -182,22 +183,24 @@ def size_and_time(table: pd.DataFrame, x: str, y: str):
     known = table.dropna(subset=y).assign(run=table["run"] if score else "")  # all times are of one machine
     ratios = [9, 1] if len(timed) else [1]
     fig, axes = plt.subplots(len(ratios), 1, figsize=(9, 4.6), sharex=True, squeeze=False, height_ratios=ratios)
-    ax, below = axes[0, 0], axes[-1, 0]
+    ax, below, beside = axes[0, 0], axes[-1, 0], score and x == "parameters"
     fills = dict(zip(known["run"].unique(), ("full", "none", "left"), strict=False))
     for i, network in enumerate(table["network"].unique()):
         look = {"color": colors[network], "marker": NETWORK_MARKERS.get(network, "v"), "markersize": 7}
         ax.plot([], [], label=plain(network), **look)
-        for run, rows in known[known["network"] == network].sort_values(x).groupby("run"):
-            places = rows[x] * 1.04**i if score and x == "parameters" else rows[x]  # those of a budget side by side
-            ax.plot(places, rows[y], fillstyle=fills[run], **look)
+        trained = known[known["network"] == network].sort_values(x)
+        trained = trained.assign(**{x: trained[x] * 1.04**i} if beside else {})
+        ax.plot(trained[x], trained[y], color=look["color"])
+        for run, rows in trained.groupby("run"):
+            ax.plot(rows[x], rows[y], fillstyle=fills[run], **look | {"linestyle": ""})
             if score:
-                ax.vlines(places, rows["low"], rows["high"], color=look["color"], linewidth=1)
+                ax.vlines(rows[x], rows["low"], rows["high"], color=look["color"], linewidth=1)
         rows = timed[timed["network"] == network]
         below.plot(rows[x], [-i] * len(rows), **look | {"markersize": 4, "linestyle": ""})
     if len(timed):
         below.set(yticks=[], ymargin=0.3)
         below.set_ylabel("timed,\nnot trained", rotation=0, ha="right", va="center", fontsize="small")
-    below.set(xscale="log", xlabel=NAMES[x])
+    below.set(xscale="log", xlabel=NAMES[x] + "; scores of a budget side by side" * beside)
     ax.set(yscale="linear" if score else "log", ylabel=NAMES[y] + " (95 % interval)" * score)
     for axis in (below.xaxis,) if score else (below.xaxis, ax.yaxis):
         axis.set(major_locator=ticker.LogLocator(subs=(1, 2, 5)), minor_locator=ticker.NullLocator())
@@ -206,7 +209,7 @@ def size_and_time(table: pd.DataFrame, x: str, y: str):
         for (run, hardware), rows in known.groupby(["run", "hardware"], sort=False):
             label = f"{run}: {hardware}\n{' to '.join(sorted({rows['date'].min(), rows['date'].max()}))}"
             ax.plot([], [], "o", color="0.4", fillstyle=fills[run], label=plain(label))
-        ax.axhline(0.5, **CONSTANT | {"label": "constant predictor: 0.5"})
+        ax.axhline(0.5, **CONSTANT | {"label": "constant predictor: 0.5, below"})
         if known["oracle"].notna().any():
             ax.axhline(known["oracle"].max(), **ORACLE)
         ax.axhline(0.851, **PAPER)

@@ -27,10 +27,9 @@ class Run(keras.callbacks.Callback):
     has a row an `epoch` (from 1) and `split` ("train", "held_out"): what `evaluate` gives ("train": `loss` and
     `streaming_auc` with dropout on), `seconds` of training, and `constant_auc`: if every song gets the tags' shares.
     Every fifth epoch and the last are scored; of others there is what Keras says of training, and no held-out row.
-    `augment(x, rng)` changes each batch. After `patience` epochs, here all scored, without a higher held-out macro AUC
-    training ends, with the best epoch's weights (Choi et al. 2017, section 3). `results/<name>-<hash of network,
-    settings, data, tags>/` keeps it all: a killed run goes on from its last whole epoch to the same end, a finished
-    one is loaded.
+    `augment(x, rng)` changes each batch. With `patience` all epochs are scored, and after so many without a higher
+    held-out macro AUC training ends, with the best one's weights (Choi et al. 2017, sec. 3). `results/<name>-<hash of
+    network, settings, data, tags>/` keeps it all: a killed run goes on to the same end, a finished one is loaded.
     Raises ValueError for data that do not fit and for a damaged folder.
     """
 

@@ -93,10 +93,11 @@ def test_parameters_under_the_drawn_layers_add_up():
 
 def test_curves_show_runs_their_mean_and_the_constant_predictor_of_the_same_songs():
     fig, axes = plots.training_curves(make_history())
-    train, held_out, macro = axes[0]
-    assert axes.shape == (2, 3) and [len(ax.lines) for ax in axes[0]] == [8, 4, 4]  # 1,024 segments: too few to draw
-    for ax, constant in zip(axes[0], (0.7, 0.6, 0.5), strict=True):
+    train, held_out, macro = axes
+    assert [len(ax.lines) for ax in axes] == [16, 8, 8]  # 1,024 segments: too few to draw
+    for ax, constant in zip(axes, (0.7, 0.6, 0.5), strict=True):
         assert ax.lines[3].get_ydata() == pytest.approx([constant] * 2)
+        assert [ax.lines[i].get_linestyle() for i in (2, -2)] == ["-", "--"]
     np.testing.assert_allclose(macro.lines[2].get_ydata(), [0.57, 0.59])  # the second run has no third epoch
     shown = [text.get_text() for text in fig.legends[0].get_texts()]
     assert "1,024 segments: 40 training songs; 7 held-out songs, too few to draw" in shown
