@@ -69,16 +69,13 @@ def test_the_papers_settings():
     paper = {"num_epochs": 50, "batch_size": 10, "learning_rate": 1e-3, "momentum": 0.99}
     assert training.MASON_SETTINGS["paper"] == {"small": paper, "large": paper}
     assert training.CHOI_SETTINGS["paper"]["patience"] == 1
-    for settings in (training.MASON_SETTINGS, training.CHOI_SETTINGS):
-        assert set(settings) == {"test", "demo", "paper"}
+    assert set(training.MASON_SETTINGS) == set(training.CHOI_SETTINGS) == {"test", "demo", "paper"}
 
 
 def test_the_history_is_tidy_and_the_run_says_what_it_was(whole):
     _, history, folder = whole
     assert sorted(history) == sorted(COLUMNS.split())
-    assert history.query("split == 'train'")["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
-    assert history.query("split == 'held_out'")["epoch"].tolist() == [5, 6], "every fifth epoch and the last are scored"
-    assert history.dropna()["epoch"].tolist() == [5, 5, 6, 6] and history["streaming_auc"].notna().all()
+    assert history.groupby("split")["epoch"].agg(list).to_dict() == {"held_out": [5, 6], "train": [1, 2, 3, 4, 5, 6]}
     (run,) = folder.iterdir()
     pd.testing.assert_frame_equal(pd.read_csv(run / "history.csv"), history)
     record = json.loads((run / "run.json").read_text())
