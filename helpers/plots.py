@@ -183,13 +183,13 @@ def size_and_time(table: pd.DataFrame, x: str, y: str):
     known = table.dropna(subset=y).assign(run=table["run"] if score else "")  # all times are of one machine
     ratios = [9, 1] if len(timed) else [1]
     fig, axes = plt.subplots(len(ratios), 1, figsize=(9, 4.6), sharex=True, squeeze=False, height_ratios=ratios)
-    ax, below, beside = axes[0, 0], axes[-1, 0], score and x == "parameters"
+    ax, below, step = axes[0, 0], axes[-1, 0], 1.04 if score and x == "parameters" else 1
     fills = dict(zip(known["run"].unique(), ("full", "none", "left"), strict=False))
     for i, network in enumerate(table["network"].unique()):
         look = {"color": colors[network], "marker": NETWORK_MARKERS.get(network, "v"), "markersize": 7}
         ax.plot([], [], label=plain(network), **look)
         trained = known[known["network"] == network].sort_values(x)
-        trained = trained.assign(**{x: trained[x] * 1.04**i} if beside else {})
+        trained[x] = trained[x] * step**i
         ax.plot(trained[x], trained[y], color=look["color"])
         for run, rows in trained.groupby("run"):
             ax.plot(rows[x], rows[y], fillstyle=fills[run], **look | {"linestyle": ""})
@@ -200,7 +200,7 @@ def size_and_time(table: pd.DataFrame, x: str, y: str):
     if len(timed):
         below.set(yticks=[], ymargin=0.3)
         below.set_ylabel("timed,\nnot trained", rotation=0, ha="right", va="center", fontsize="small")
-    below.set(xscale="log", xlabel=NAMES[x] + "; scores of a budget side by side" * beside)
+    below.set(xscale="log", xlabel=NAMES[x] + "; scores of a budget side by side" * (step > 1))
     ax.set(yscale="linear" if score else "log", ylabel=NAMES[y] + " (95 % interval)" * score)
     for axis in (below.xaxis,) if score else (below.xaxis, ax.yaxis):
         axis.set(major_locator=ticker.LogLocator(subs=(1, 2, 5)), minor_locator=ticker.NullLocator())
