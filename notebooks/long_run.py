@@ -3,6 +3,7 @@
 Stop it when you like; it goes on where it was. After each network these files beside the figures are written anew:
 `choi_long_run.csv` (a row a network), `choi_long_run_epochs.csv` (a row an epoch: macro AUC on validation clips) and
 `choi_long_run_scores.npz` (an array a network: its scores of the test clips). Notebooks 06 and 07 draw from them.
+One seed gives other weights with another backend of Keras, so a run goes by network, budget, seed and backend.
 """
 
 import functools
@@ -45,7 +46,7 @@ def row_of(y: np.ndarray, scores: np.ndarray) -> dict:
 
 def keep(folder: Path, run: dict, y: np.ndarray, scores: np.ndarray, aucs: np.ndarray) -> None:
     """Put the row of a run, those of its epochs and its scores of the test clips into the files, for older ones."""
-    about = {name: run[name] for name in ("network", "budget", "seed")}
+    about = {name: run[name] for name in ("network", "budget", "seed", "backend")}
     epochs = pd.DataFrame({**about, "epoch": range(1, len(aucs) + 1), "valid_macro_auc": aucs})
     key = "-".join(map(str, about.values()))
     for name, new in {"choi_long_run": pd.DataFrame([run]), "choi_long_run_epochs": epochs}.items():
@@ -75,8 +76,8 @@ def main() -> None:
         scores = training.predict(model, parts["test"][0])
         aucs = history.query("split == 'held_out'")["macro_auc"].to_numpy()
         parameters = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
-        run = {"network": network, "budget": budget, "seed": seed, "parameters": parameters}
-        run |= row_of(parts["test"][1], scores)
+        run = {"network": network, "budget": budget, "seed": seed, "backend": keras.backend.backend()}
+        run |= {"parameters": parameters, **row_of(parts["test"][1], scores)}
         run |= {"epochs": len(aucs), "best_epoch": int(np.nanargmax(aucs)) + 1, "stopped": "early stopping"}
         run |= {"training_seconds": history["seconds"].sum() / 2, "hardware": training.hardware(), **provenance}
         run |= {f"{part}_clips": len(parts[part][0]) for part in parts}
