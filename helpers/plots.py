@@ -190,7 +190,7 @@ def size_and_time(table: pd.DataFrame, x: str, y: str):
         ax.plot([], [], label=plain(network), **look)
         trained = known[known["network"] == network].sort_values(x)
         trained[x] = trained[x] * step**i
-        ax.plot(trained[x], trained[y], color=look["color"])
+        ax.plot(trained.groupby(x)[y].mean(), color=look["color"])
         for run, rows in trained.groupby("run"):
             ax.plot(rows[x], rows[y], fillstyle=fills[run], **look | {"linestyle": ""})
             if score:
