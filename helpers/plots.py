@@ -165,7 +165,7 @@ def training_curves(table: pd.DataFrame, by: str = "segments"):
         label += f": {songs['train']:,.0f} training songs; {songs['held_out']:,.0f} held-out songs"
         label += ", too few to draw" if songs["held_out"] < 10 else ""
         handles.append(plt.Line2D([], [], color=colors[value], linewidth=2, label=label))
-    sizes = table.reindex(columns=["size", "hardware", "date"]).fillna("").drop_duplicates()
+    sizes = table.reindex(columns=["size", "hardware", "date"]).astype(object).fillna("").drop_duplicates()
     for size, hardware, date in sizes.to_numpy() if len(lines) > 1 else ():
         label = plain(f"{size} network" + (f", an earlier run: {hardware}, {date}" if date else ""))
         handles.append(plt.Line2D([], [], color="0.4", linewidth=2, linestyle=lines[size], label=label))
