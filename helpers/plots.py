@@ -188,19 +188,18 @@ def size_and_time(table: pd.DataFrame, x: str, y: str):
     for i, network in enumerate(table["network"].unique()):
         look = {"color": colors[network], "marker": NETWORK_MARKERS.get(network, "v"), "markersize": 7}
         ax.plot([], [], label=plain(network), **look)
-        trained = known[known["network"] == network].sort_values(x)
-        trained[x] = trained[x] * step**i
-        ax.plot(trained.groupby(x)[y].mean(), color=look["color"])
+        trained = known[known["network"] == network].sort_values("parameters")
+        ax.plot(*trained.groupby("parameters")[[x, y]].mean().mul([step**i, 1]).to_numpy().T, color=look["color"])
         for run, rows in trained.groupby("run"):
-            ax.plot(rows[x], rows[y], fillstyle=fills[run], **look | {"linestyle": ""})
+            ax.plot(rows[x] * step**i, rows[y], fillstyle=fills[run], **look | {"linestyle": ""})
             if score:
-                ax.vlines(rows[x], rows["low"], rows["high"], color=look["color"], linewidth=1)
+                ax.vlines(rows[x] * step**i, rows["low"], rows["high"], color=look["color"], linewidth=1)
         rows = timed[timed["network"] == network]
-        below.plot(rows[x], [-i] * len(rows), **look | {"markersize": 4, "linestyle": ""})
+        below.plot(rows[x] * step**i, [-i] * len(rows), **look | {"markersize": 4, "linestyle": ""})
     if len(timed):
         below.set(yticks=[], ymargin=0.3)
         below.set_ylabel("timed,\nnot trained", rotation=0, ha="right", va="center", fontsize="small")
-    below.set(xscale="log", xlabel=NAMES[x] + "; scores of a budget side by side" * (step > 1))
+    below.set(xscale="log", xlabel=NAMES[x] + (" (sizes side by side)" if step > 1 else ", on one machine" * score))
     ax.set(yscale="linear" if score else "log", ylabel=NAMES[y] + " (95 % interval)" * score)
     for axis in (below.xaxis,) if score else (below.xaxis, ax.yaxis):
         axis.set(major_locator=ticker.LogLocator(subs=(1, 2, 5)), minor_locator=ticker.NullLocator())
@@ -241,6 +240,7 @@ def tag_differences(table: pd.DataFrame):
     wins = " and ".join(f"{network} in {(wide[network] > wide['k2c1']).sum()}" for network in others)
     ax.set_title(f"{table['budget'].iloc[0]} parameters; of {len(wide)} tags, {wins} above k2c1", pad=24)
     ax.set(xlim=(-1, len(wide) + 3), xlabel="tag (rank of its popularity)", ylabel=NAMES["auc"])
+    ax.set_ymargin(0.08)
     ax.legend(**BESIDE)
     return fig, ax
 
