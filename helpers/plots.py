@@ -240,7 +240,7 @@ def tag_differences(table: pd.DataFrame):
     wins = " and ".join(f"{network} in {(wide[network] > wide['k2c1']).sum()}" for network in others)
     ax.set_title(f"{table['budget'].iloc[0]} parameters; of {len(wide)} tags, {wins} above k2c1", pad=24)
     ax.set(xlim=(-1, len(wide) + 3), xlabel="tag (rank of its popularity)", ylabel=NAMES["auc"])
-    ax.set_ymargin(0.08)
+    ax.set_ylim(bottom=min(0.5, *wide[["k2c1", *others]].min()) - 0.03)  # bars leave no margin below a point
     ax.legend(**BESIDE)
     return fig, ax
 
