@@ -42,7 +42,7 @@ AFTER = {
     "04": ["01"],  # trains the chroma network of 06 and 09
     "02": ["00"],  # makes the recordings of 06, 07 and 09, and their features
     "07": ["02"],  # trains networks that 06 uses
-    "06": ["04", "07"],
+    "06": ["02", "04", "07"],
     "10": ["00"],
     "11": ["02"],
     "03": ["00"],
