@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from helpers import joining, metrics, paths, snapshots, splits, tags, training
 
 NUM_FOLDS = 5  # each network starts from the seed that is its fold's number
-# Mason's small network and batch. 30 passes of 60 steps: too few for a momentum of .99 (notebook 04).
+# Mason's networks and batch. 30 passes of 60 steps: too few for a momentum of .99 (notebook 04).
 SETTINGS = {"num_epochs": 30, "batch_size": 10, "learning_rate": 1e-3, "momentum": 0.9}
 # Predictor: segments that a song must have, segments that are seen.
 NETWORKS = {
@@ -28,6 +28,10 @@ NETWORKS = {
     "CRNN, random keys, shuffled in time": (252, 252),
     "CRNN, long songs, 512 segments": (512, 512),
     "CRNN, long songs, 252 segments": (512, 252),
+    "large CRNN": (252, 252),
+    "large CRNN, shuffled in time": (252, 252),
+    "large CRNN, random keys": (252, 252),
+    "large CRNN, random keys, shuffled in time": (252, 252),
 }
 LINEAR = {"ridge, mean": 1, "ridge, 36 sorted numbers": 3}
 
@@ -52,7 +56,8 @@ def network(predictor: str, x, y, train, held_out, fold: int, **facts) -> tuple[
     if "random keys" in predictor:
         options["augment"] = training.transpose
     sides = (x[train], labels), (x[held_out], y[held_out])
-    model, history = training.fit_mason("small", segments, *sides, **facts, **options)
+    size = "large" if "large" in predictor else "small"
+    model, history = training.fit_mason(size, segments, *sides, **facts, **options)
     return labels, training.predict(model, x), history.assign(segments=segments, fold=fold)
 
 
