@@ -88,21 +88,21 @@ class Run(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         seconds, rows = time.perf_counter() - self.began, []
-        # Scoring takes two thirds of the time of learning.
-        scored = self.patience or (epoch + 1) % 5 == 0 or epoch + 1 == self.num_epochs
+        scored = self.patience or (epoch + 1) % 5 == 0 or epoch + 1 == self.num_epochs  # it takes long
         for side, (x, y, constant) in self.sides.items():
             row = {"epoch": epoch + 1, "split": side, "num_songs": len(y), "seconds": seconds, "constant_auc": constant}
             rows.append(row | (evaluate(y, predict(self.model, x)) if scored else {}))
         rows[0] |= {name: float(logs[name]) for name in ("loss", "streaming_auc") if name in logs}
         self.history = pd.DataFrame([*self.history.to_dict("records"), *rows[: 2 if scored else 1]])
-        with paths.atomic(self.folder / "history.csv") as temporary:
-            self.history.to_csv(temporary, index=False)
-        with paths.atomic(self.folder / "run.json") as temporary:
-            temporary.write_text(json.dumps(self.record, indent=2) + "\n")
-        best = ["best.keras"] if self.patience and self._since_best() == 0 else []
-        for name in [*best, "model.keras"]:
-            with paths.atomic(self.folder / name) as temporary:
-                self.model.save(temporary)
+        if scored or seconds > 5:  # to save takes as long as a short epoch
+            with paths.atomic(self.folder / "history.csv") as temporary:
+                self.history.to_csv(temporary, index=False)
+            with paths.atomic(self.folder / "run.json") as temporary:
+                temporary.write_text(json.dumps(self.record, indent=2) + "\n")
+            best = ["best.keras"] if self.patience and self._since_best() == 0 else []
+            for name in [*best, "model.keras"]:
+                with paths.atomic(self.folder / name) as temporary:
+                    self.model.save(temporary)
         self.bar.update()
         self.model.stop_training = self.epochs_done == self.num_epochs
 
