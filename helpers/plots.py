@@ -33,9 +33,8 @@ PAPER = {"color": "0.8", "linewidth": 3, "zorder": 0, "label": "SOTA in the pape
 BESIDE = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5)}  # a legend to the right of its axes
 LAYER_COLORS = {"InputLayer": SKY, "MaxPooling2D": BLUE, "GRU": GREEN, "Dense": PINK, "tags": ORANGE}
 ROOM = 0.8  # inches between drawn layers, for an arrow and its text
-# For names in other scripts, where they are installed: on Linux, macOS and Windows.
-FONTS = ["Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "Noto Sans Devanagari", "Noto Sans Thai"]
-FONTS += ["Arial Unicode MS", "Hiragino Sans", "Apple SD Gothic Neo", "Yu Gothic", "Malgun Gothic", "Nirmala UI"]
+# For names in other scripts, where they are installed: on Linux and macOS.
+FONTS = ["Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans Devanagari", "Noto Sans Thai", "Arial Unicode MS"]
 
 
 def style() -> None:
@@ -183,17 +182,18 @@ def size_and_time(table: pd.DataFrame, x: str, y: str):
     known = table.dropna(subset=y).assign(run=table["run"] if score else "")  # all times are of one machine
     ratios = [9, 1] if len(timed) else [1]
     fig, axes = plt.subplots(len(ratios), 1, figsize=(9, 4.6), sharex=True, squeeze=False, height_ratios=ratios)
-    ax, below, step = axes[0, 0], axes[-1, 0], 1.04 if score and x == "parameters" else 1
+    ax, below, step = axes[0, 0], axes[-1, 0], 1.08 if score and x == "parameters" else 1
     fills = dict(zip(known["run"].unique(), ("full", "none", "left"), strict=False))
     for i, network in enumerate(table["network"].unique()):
         look = {"color": colors[network], "marker": NETWORK_MARKERS.get(network, "v"), "markersize": 7}
         ax.plot([], [], label=plain(network), **look)
         trained = known[known["network"] == network].sort_values("parameters")
-        ax.plot(*trained.groupby("parameters")[[x, y]].mean().mul([step**i, 1]).to_numpy().T, color=look["color"])
+        trained["place"] = trained[x] * step**i * 1.015 ** trained.groupby("parameters").cumcount()  # runs side by side
+        ax.plot(*trained.groupby("parameters")[["place", y]].mean().to_numpy().T, color=look["color"])
         for run, rows in trained.groupby("run"):
-            ax.plot(rows[x] * step**i, rows[y], fillstyle=fills[run], **look | {"linestyle": ""})
+            ax.plot(rows["place"], rows[y], fillstyle=fills[run], **look | {"linestyle": "", "markersize": 6})
             if score:
-                ax.vlines(rows[x] * step**i, rows["low"], rows["high"], color=look["color"], linewidth=1)
+                ax.vlines(rows["place"], rows["low"], rows["high"], color=look["color"], linewidth=1)
         rows = timed[timed["network"] == network]
         below.plot(rows[x] * step**i, [-i] * len(rows), **look | {"markersize": 4, "linestyle": ""})
     if len(timed):
