@@ -33,8 +33,9 @@ PAPER = {"color": "0.8", "linewidth": 3, "zorder": 0, "label": "SOTA in the pape
 BESIDE = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5)}  # a legend to the right of its axes
 LAYER_COLORS = {"InputLayer": SKY, "MaxPooling2D": BLUE, "GRU": GREEN, "Dense": PINK, "tags": ORANGE}
 ROOM = 0.8  # inches between drawn layers, for an arrow and its text
-# For names in other scripts, where they are installed: on Linux and macOS.
-FONTS = ["Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans Devanagari", "Noto Sans Thai", "Arial Unicode MS"]
+# For names in other scripts, where they are installed: on Linux, macOS and Windows.
+FONTS = ["Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "Noto Sans Devanagari", "Noto Sans Thai"]
+FONTS += ["Arial Unicode MS", "Hiragino Sans", "Apple SD Gothic Neo", "Yu Gothic", "Malgun Gothic", "Nirmala UI"]
 
 
 def style() -> None:
@@ -305,8 +306,7 @@ def _block(ax, before: float, row: dict, grey: str) -> float:
         ax.add_patch(plt.Rectangle((left, -bottom - part[1]), *part, facecolor="0.8", edgecolor="0.2", linewidth=0.6))
     if row["step"]:
         ax.annotate("", (left - 0.06, 0), (before + 0.06, 0), arrowprops={"arrowstyle": "->", "color": "0.3"})
-        step = row["step"].replace(", ", "\n")
-        ax.text((before + left) / 2, 0.06, step, ha="center", va="bottom", fontsize=8, color="0.3")
+        ax.text(left - ROOM / 2, 0.06, row["step"].replace(", ", "\n"), ha="center", va="bottom", size=8, color="0.3")
     unit = "tags" if row["kind"] == "tags" else f"× {row['time']}" if image else "units"
     more = {" maps": row["maps"], " steps": row["time"] * (row["kind"] == "GRU"), "\nparameters": row["parameters"]}
     text = "\n".join([f"{row['height']} {unit}", *(f"{number:,}{name}" for name, number in more.items() if number > 1)])

@@ -88,7 +88,7 @@ class Run(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         seconds, rows = time.perf_counter() - self.began, []
-        scored = self.patience or (epoch + 1) % 5 == 0 or epoch + 1 == self.num_epochs  # it takes long
+        scored = self.patience or (epoch + 1) % 5 == 0 or epoch + 1 == self.num_epochs  # scoring takes long
         for side, (x, y, constant) in self.sides.items():
             row = {"epoch": epoch + 1, "split": side, "num_songs": len(y), "seconds": seconds, "constant_auc": constant}
             rows.append(row | (evaluate(y, predict(self.model, x)) if scored else {}))

@@ -23,7 +23,7 @@ def test_each_control_changes_one_thing(monkeypatch):
     given = {}
 
     def fit(size, segments, train, held_out, **options):
-        given[options["name"]] = train, held_out, options
+        given[options["name"]] = train, held_out, options | {"size": size}
         return None, pd.DataFrame({"epoch": [1]})
 
     monkeypatch.setattr(training, "fit_mason", fit)
@@ -32,9 +32,9 @@ def test_each_control_changes_one_thing(monkeypatch):
     facts = {"provenance": {"dataset": "d"}, "tags": list("abc")}
     learned = {predictor: real_music.network(predictor, *fixed, **facts)[0] for predictor in real_music.NETWORKS}
     (x, y), (x_held_out, y_held_out), options = given["d/CRNN"]
-    np.testing.assert_array_equal(x, X[TRAIN])
-    np.testing.assert_array_equal(y_held_out, Y[HELD_OUT])
+    assert np.array_equal(x, X[TRAIN]) and np.array_equal(y_held_out, Y[HELD_OUT])
     assert options["seed"] == 2 and "augment" not in options
+    assert (options["size"], given["d/large-CRNN"][2]["size"]) == ("small", "large")
     (shuffled, _), (shuffled_held_out, _), _ = given["d/CRNN,-shuffled-in-time"]
     assert not np.array_equal(shuffled, x)  # the order is one for all songs, of either side
     order = [x[0, 0, :, 0].tolist().index(value) for value in shuffled[0, 0, :, 0]]
