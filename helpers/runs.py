@@ -94,7 +94,7 @@ class Run(keras.callbacks.Callback):
             rows.append(row | (evaluate(y, predict(self.model, x)) if scored else {}))
         rows[0] |= {name: float(logs[name]) for name in ("loss", "streaming_auc") if name in logs}
         self.history = pd.DataFrame([*self.history.to_dict("records"), *rows[: 2 if scored else 1]])
-        if scored or seconds > 5:  # to save takes as long as a short epoch
+        if scored or seconds > 5 or epoch == 0:  # saving takes as long as a short epoch; the first shows a full disk
             with paths.atomic(self.folder / "history.csv") as temporary:
                 self.history.to_csv(temporary, index=False)
             with paths.atomic(self.folder / "run.json") as temporary:
