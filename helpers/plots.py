@@ -28,7 +28,7 @@ CATEGORY_COLORS = {"genre": BLUE, "mood": ORANGE, "instrument": GREEN, "era": PI
 NAMES = {"streaming_auc": "AUC, all cells (Keras)", "macro_auc": "macro ROC AUC", "auc": "ROC AUC"}
 NAMES |= {"parameters": "trainable parameters", "seconds_2500": "seconds of training on 2,500 clips"}
 CONSTANT = {"color": "0.4", "linewidth": 1.2, "linestyle": ":", "label": "constant predictor"}
-ORACLE = {"color": "0.4", "linewidth": 1.2, "linestyle": "--", "label": "oracle (best possible)"}
+ORACLE = {"color": "0.4", "linewidth": 1.2, "linestyle": "--", "label": "oracle (true probabilities)"}
 PAPER = {"color": "0.8", "linewidth": 3, "zorder": 0, "label": "SOTA in the paper, real\nmusic (.851): not our data"}
 BESIDE = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5)}  # a legend to the right of its axes
 LAYER_COLORS = {"InputLayer": SKY, "MaxPooling2D": BLUE, "GRU": GREEN, "Dense": PINK, "tags": ORANGE}
@@ -194,7 +194,7 @@ def size_and_time(table: pd.DataFrame, x: str, y: str):
         for run, rows in trained.groupby("run"):
             ax.plot(rows["place"], rows[y], fillstyle=fills[run], **look | {"linestyle": "", "markersize": 6})
             if score:
-                ax.vlines(rows["place"], rows["low"], rows["high"], color=look["color"], linewidth=1)
+                ax.vlines(rows["place"], rows["low"], rows["high"], color=look["color"], linewidth=1, alpha=0.4)
         rows = timed[timed["network"] == network]
         below.plot(rows[x] * step**i, [-i] * len(rows), **look | {"markersize": 4, "linestyle": ""})
     if len(timed):

@@ -21,13 +21,13 @@ NUM_FOLDS = 5  # each network starts from the seed that is its fold's number
 SETTINGS = {"num_epochs": 30, "batch_size": 10, "learning_rate": 1e-3, "momentum": 0.9}
 # Predictor: segments that a song must have, segments that are seen.
 NETWORKS = {
-    "CRNN": (252, 252),
-    "CRNN, shuffled in time": (252, 252),
-    "CRNN, permuted labels": (252, 252),
-    "CRNN, random keys": (252, 252),
-    "CRNN, random keys, shuffled in time": (252, 252),
-    "CRNN, long songs, 512 segments": (512, 512),
-    "CRNN, long songs, 252 segments": (512, 252),
+    "small CRNN": (252, 252),
+    "small CRNN, shuffled in time": (252, 252),
+    "small CRNN, permuted labels": (252, 252),
+    "small CRNN, random keys": (252, 252),
+    "small CRNN, random keys, shuffled in time": (252, 252),
+    "small CRNN, long songs, 512 segments": (512, 512),
+    "small CRNN, long songs, 252 segments": (512, 252),
     "large CRNN": (252, 252),
     "large CRNN, shuffled in time": (252, 252),
     "large CRNN, random keys": (252, 252),

@@ -31,19 +31,19 @@ def test_each_control_changes_one_thing(monkeypatch):
     fixed = (X, Y, TRAIN, HELD_OUT, 2)
     facts = {"provenance": {"dataset": "d"}, "tags": list("abc")}
     learned = {predictor: real_music.network(predictor, *fixed, **facts)[0] for predictor in real_music.NETWORKS}
-    (x, y), (x_held_out, y_held_out), options = given["d/CRNN"]
+    (x, y), (x_held_out, y_held_out), options = given["d/small-CRNN"]
     assert np.array_equal(x, X[TRAIN]) and np.array_equal(y_held_out, Y[HELD_OUT])
     assert options["seed"] == 2 and "augment" not in options
     assert (options["size"], given["d/large-CRNN"][2]["size"]) == ("small", "large")
-    (shuffled, _), (shuffled_held_out, _), _ = given["d/CRNN,-shuffled-in-time"]
+    (shuffled, _), (shuffled_held_out, _), _ = given["d/small-CRNN,-shuffled-in-time"]
     assert not np.array_equal(shuffled, x)  # the order is one for all songs, of either side
     order = [x[0, 0, :, 0].tolist().index(value) for value in shuffled[0, 0, :, 0]]
     np.testing.assert_array_equal(shuffled, x[:, :, order])
     np.testing.assert_array_equal(shuffled_held_out, x_held_out[:, :, order])
-    (same, permuted), (_, true), _ = given["d/CRNN,-permuted-labels"]
+    (same, permuted), (_, true), _ = given["d/small-CRNN,-permuted-labels"]
     assert np.array_equal(same, x) and np.array_equal(true, y_held_out) and not np.array_equal(permuted, y)
-    assert sorted(permuted.tolist()) == sorted(y.tolist()) and learned["CRNN, permuted labels"] is permuted
-    assert given["d/CRNN,-random-keys"][2]["augment"] is training.transpose
+    assert sorted(permuted.tolist()) == sorted(y.tolist()) and learned["small CRNN, permuted labels"] is permuted
+    assert given["d/small-CRNN,-random-keys"][2]["augment"] is training.transpose
 
 
 def test_a_tag_is_scored_within_folds_not_across_them():
@@ -59,7 +59,7 @@ def test_a_predictor_that_is_scored_again_takes_its_old_place_and_the_same_score
     def row(auc, date):
         return pd.DataFrame([{"fold": 0, "macro_auc": auc, "date": date}])
 
-    for predictor, auc, date in (("CRNN", 0.6, "a"), ("ridge, mean", 0.5, "a"), ("CRNN", 0.6, "b")):
+    for predictor, auc, date in (("small CRNN", 0.6, "a"), ("ridge, mean", 0.5, "a"), ("small CRNN", 0.6, "b")):
         real_music.keep(predictor, row(auc, date), tmp_path / "folds.csv")
     table = pd.read_csv(tmp_path / "folds.csv")
-    assert table[["predictor", "date"]].values.tolist() == [["ridge, mean", "a"], ["CRNN", "a"]]
+    assert table[["predictor", "date"]].values.tolist() == [["ridge, mean", "a"], ["small CRNN", "a"]]
