@@ -6,7 +6,6 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from email.utils import formatdate
 from gzip import BadGzipFile
 from http.client import HTTPException
 from pathlib import Path
@@ -75,7 +74,7 @@ def fetch(urls: list[str], path: Path | str, size: int, checksum: str = "") -> P
             _download(url, part, size)
             return _checked(part, checksum).replace(path)
         except (OSError, HTTPException, ValueError) as error:
-            if getattr(error, "code", None) in (412, 416):  # newer than the part, or no longer than it: begin anew
+            if getattr(error, "code", None) == 416:  # no longer than the part: begin anew
                 part.unlink()
             else:
                 errors[url] = error
@@ -87,15 +86,15 @@ def fetch(urls: list[str], path: Path | str, size: int, checksum: str = "") -> P
 def _checked(path, checksum):
     with path.open("rb") as file:
         if checksum and hashlib.file_digest(file, "md5" if len(checksum) == 32 else "sha256").hexdigest() != checksum:
+            if path.suffix == ".part":
+                path.unlink()  # no other address goes on from it
             raise ValueError(f"{path} is not the published file (other checksum); delete it and run again.")
     return path
 
 
 def _download(url, part, size):
-    start, headers = 0, {"User-Agent": "crnn-music-tagging"}
-    if part.exists():
-        start, since = part.stat().st_size, formatdate(part.stat().st_mtime, usegmt=True)
-        headers |= {"Range": f"bytes={start}-", "If-Unmodified-Since": since}
+    start = part.stat().st_size if part.exists() else 0
+    headers = {"User-Agent": "crnn-music-tagging"} | ({"Range": f"bytes={start}-"} if start else {})
     with urlopen(Request(url, headers=headers), timeout=TIMEOUT) as response:
         start = start if response.status == 206 else 0
         total = start + int(response.headers["Content-Length"] or 0)

@@ -119,7 +119,8 @@ def _colors(values) -> dict:
 
 def plain(name: object) -> str:
     r"""Return a name as text that is safe to draw: no TeX, and what no font here can draw as an escape like \u65e5."""
-    fonts = [font_manager.get_font(font_manager.findfont(family)) for family in plt.rcParams["font.family"]]
+    families = [font_manager.FontProperties(family=[family]) for family in plt.rcParams["font.family"]]
+    fonts = [font_manager.get_font(font_manager.findfont(family)) for family in families]
     known = {c for c in str(name) if c.isprintable() and any(font.get_char_index(ord(c)) for font in fonts)} | {"\n"}
     return "".join(c if c in known else ascii(c)[1:-1] for c in str(name)).replace("$", r"\$")
 
@@ -177,14 +178,14 @@ def size_and_time(table: pd.DataFrame, x: str, y: str):
     """Draw Choi's networks, a line each: a score with its interval, or seconds (Choi 2017, Figures 2 and 4, Table 1).
 
     `table` has `network`, `budget`, and as `x` and `y` "parameters", "seconds_2500" (all of one machine), "macro_auc".
-    Scores have `low`, `high`, `oracle`, and `run`, `hardware`, `date` of up to three runs, each with its own marks.
+    Scores have `low`, `high`, `oracle`, and `run`, `hardware`, `date` of up to six runs, each with its own marks.
     """
     score, timed, colors = y == "macro_auc", table[table[y].isna()], _colors(table["network"])
     known = table.dropna(subset=y).assign(run=table["run"] if score else "")  # all times are of one machine
     ratios = [9, 1] if len(timed) else [1]
     fig, axes = plt.subplots(len(ratios), 1, figsize=(9, 4.6), sharex=True, squeeze=False, height_ratios=ratios)
     ax, below, step = axes[0, 0], axes[-1, 0], 1.08 if score and x == "parameters" else 1
-    fills = dict(zip(known["run"].unique(), ("full", "none", "left"), strict=False))
+    fills = dict(zip(known["run"].unique(), ("full", "none", "left", "right", "top", "bottom"), strict=False))
     for i, network in enumerate(table["network"].unique()):
         look = {"color": colors[network], "marker": NETWORK_MARKERS.get(network, "v"), "markersize": 7}
         ax.plot([], [], label=plain(network), **look)

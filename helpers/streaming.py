@@ -113,7 +113,8 @@ def _make(how, provenance, item, num_workers=1):
 
 
 def _state(path):
-    return [str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns]
+    stat = path.stat() if path.exists() else path.lstat()  # a link to nowhere is listed as broken
+    return [str(path.resolve()), stat.st_size, stat.st_mtime_ns]
 
 
 def _open(path, *names):

@@ -71,7 +71,17 @@ def test_two_notebooks_that_save_at_once_lose_no_row(figures):
 
 
 @pytest.mark.filterwarnings("error")
+def test_a_fourth_run_has_marks_of_its_own():
+    table = pd.read_csv(paths.ROOT / "figures" / "demo" / "choi_figure_2_auc_parameters.csv")
+    table.loc[table["macro_auc"].first_valid_index(), "run"] = "long run, another backend"
+    _, axes = plots.size_and_time(table, "parameters", "macro_auc")
+    marks = [line.get_fillstyle() for line in axes[0].get_lines() if ": " in str(line.get_label())]
+    assert len(set(marks[:4])) == 4
+
+
 def test_names_of_any_kind_can_be_drawn():
+    with plt.rc_context(plt.rcParamsDefault):  # also before `style`
+        assert plots.plain("a$") == r"a\$"
     names = ["$\\frac$", "日本の音楽", "Motörhead $5", "A\x13B\x1b[31m", "\u202e&<b>"]
     table = pd.DataFrame({"tag": names, "auc": 0.7, "low": 0.6, "high": 0.8})
     fig, ax = plots.score_intervals(table, "tag", score="auc", oracle=0.9)

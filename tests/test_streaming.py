@@ -123,8 +123,10 @@ def test_only_what_is_missing_or_changed_is_made_again_and_a_copy_found_out(tmp_
     for change in ({"match": "normalized"}, {"segments": 13}, {"vocabulary": ["rock", "pop"]}):
         assert write(**change)[0] == [False, False]
     write_song(tmp_path / "msd" / "z" / "TR0.h5", "TR0", num_segments=20)
-    _, found, broken = write()
-    assert found == ["TR0", "TR1", "TR3"] and broken == [f"same track_id as {tmp_path / 'msd' / 'TR0.h5'}"]
+    (tmp_path / "msd" / "z" / "TR1.h5").symlink_to("nowhere.h5")
+    _, found, (repeated, nowhere) = write()
+    assert found == ["TR0", "TR1", "TR3"] and repeated == f"same track_id as {tmp_path / 'msd' / 'TR0.h5'}"
+    assert "No such file" in nowhere
 
 
 def test_real_files(real_data, tmp_path):
