@@ -29,7 +29,7 @@ except RuntimeError:  # numba may not write its cache beside librosa
 N_FFT, HOP_LENGTH, N_MELS = 512, 256, 96
 AMIN, TOP_DB = 1e-10, 80.0
 CHROMA_N_FFT = 2048  # 0.17 s: shorter than most segments, long enough to tell semitones apart from 130 Hz up
-ONSETS = dict(delta=0.05, wait=6)  # librosa's peak picking, set to give about as many segments as MSD songs have
+ONSETS = dict(delta=0.1, wait=6)  # librosa's peak picking, set to give about as many segments as MSD songs have
 BLOCK = 256  # frames: their spectra fit into the processor's cache
 SUFFIXES = set(".aac .aif .aifc .aiff .au .caf .flac .m4a .mp3 .mp4 .oga .ogg .opus .w64 .wav .wma".split())
 FRONT_END = SR, NUM_SAMPLES, N_FFT, HOP_LENGTH, N_MELS, AMIN, TOP_DB
@@ -83,6 +83,7 @@ def segments_pitches(samples: np.ndarray) -> np.ndarray:
     maximum, and 1 throughout in silence. The Echo Nest's own algorithm is not public. Raises ValueError as `log_mel`.
     """
     novelty = librosa.onset.onset_strength(S=log_mel(samples), sr=SR, hop_length=HOP_LENGTH)
+    novelty = np.minimum(novelty, novelty.mean() + 4 * novelty.std())  # a start in silence would set the scale for all
     onsets = librosa.onset.onset_detect(onset_envelope=novelty, sr=SR, hop_length=HOP_LENGTH, **ONSETS)
     rows = librosa.util.sync(_chroma_energy(samples), [0, *onsets]).T
     return librosa.util.normalize(rows, axis=1, threshold=AMIN, fill=True)

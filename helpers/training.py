@@ -28,7 +28,10 @@ CHOI_SETTINGS = {
 
 
 def fit(build, train, held_out, name, num_epochs, batch_size=10, learning_rate=1e-3, momentum=0.99, seed=0, **kept):
-    """Return the network of `build()`, trained as both papers do, and its `Run.history`; `kept`: arguments of `Run`."""
+    """Return the network of `build()`, trained as both papers do, and its `Run.history`; `kept`: arguments of `Run`.
+
+    The history's `attrs` have the `folder` of the run, where its `model.keras` lies.
+    """
     keras.utils.set_random_seed(int(seed))
     model = build()
     for layer in model.layers:
@@ -38,6 +41,7 @@ def fit(build, train, held_out, name, num_epochs, batch_size=10, learning_rate=1
     model.compile(keras.optimizers.Adam(float(learning_rate)), "binary_crossentropy", metrics=[auc])
     run = Run(name, model, train, held_out, num_epochs, batch_size, seed, **kept)
     model.fit(run.batches, epochs=run.num_epochs, initial_epoch=run.epochs_done, callbacks=[run], verbose=0)
+    run.history.attrs["folder"] = str(run.folder)
     return model, run.history
 
 

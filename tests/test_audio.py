@@ -173,6 +173,9 @@ def test_notes_have_their_pitch_class_and_a_segment_each():
     assert list(frames[:, 12::23].argmax(axis=0))[:5] == [0, 2, 4, 5, 7]
     assert frames.shape == (12, 1 + 48_000 // 256) and frames.dtype == np.float32 and rows.dtype == np.float32
     assert frames.min() >= 0 and (frames.max(axis=0) == 1).all() and (rows.max(axis=1) == 1).all()
+    bursts = noise(20, 12_000) * np.tile(0.1 + fade, 40).astype(np.float32)
+    after_silence = audio.segments_pitches(np.pad(bursts, (12_000, 0)))  # whose end is the steepest rise of all
+    assert abs(len(after_silence) - len(audio.segments_pitches(bursts))) < 4
 
 
 def test_real_music_has_as_many_segments_as_in_the_msd(real_data):
