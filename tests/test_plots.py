@@ -70,7 +70,6 @@ def test_two_notebooks_that_save_at_once_lose_no_row(figures):
     assert len(pd.read_csv(figures / "demo" / "manifest.csv")) == len(list((figures / "demo").glob("*.png"))) == 16
 
 
-@pytest.mark.filterwarnings("error")
 def test_a_fourth_run_has_marks_of_its_own():
     table = pd.read_csv(paths.ROOT / "figures" / "demo" / "choi_figure_2_auc_parameters.csv")
     table.loc[table["macro_auc"].first_valid_index(), "run"] = "long run, another backend"
@@ -79,6 +78,7 @@ def test_a_fourth_run_has_marks_of_its_own():
     assert len(set(marks[:4])) == 4
 
 
+@pytest.mark.filterwarnings("error")
 def test_names_of_any_kind_can_be_drawn():
     with plt.rc_context(plt.rcParamsDefault):  # also before `style`
         assert plots.plain("a$") == r"a\$"
