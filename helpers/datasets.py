@@ -116,6 +116,8 @@ def mtg_jamendo(folder: Path) -> tuple[pd.DataFrame, pd.Series]:
         if header[3:] != ["PATH", "DURATION", "TAGS"] or min(map(len, rows), default=0) < 6:
             raise ValueError(f"{source} is no list of tracks with their tags, separated by tabs; download it again.")
         for _, _, _, path, _, *names in rows:
+            if path in split:
+                raise ValueError(f"{source} lists {path}, which is in {split[path]!r} already; download it again.")
             carried[path], split[path] = "|".join(names), part
     labels = pd.Series(carried, dtype=object).rename_axis("path").str.get_dummies().astype("uint8")
     return _tagged(labels, pd.Series(split, dtype=object), folder)

@@ -1,4 +1,4 @@
-"""Recordings as samples: all that can be decoded, whatever a header promises."""
+"""Recordings as samples: all that can be decoded, from the first to the last, whatever a header promises."""
 
 import io
 import math
@@ -6,6 +6,7 @@ import re
 import subprocess
 import warnings
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from unicodedata import normalize
 
@@ -15,9 +16,10 @@ import soxr
 
 SR, NUM_SAMPLES = 12_000, 349_440  # Hz; 29.12 s, which makes 1366 frames
 MP3_DELAY = 529  # samples at the file's own rate, whatever it is: what every MP3 decoder adds at the start
-FRAME = re.compile(rb"\xff[\xe2-\xfe]|\Z")  # an MP3's first frame comes after any ID3 tags
-# That of a LAME encoder tells its delay.
-LAME = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]..(?:..)?\0{9,32}(?:Xing|Info)\0\0\0\x0f.{112}[^\0]", re.DOTALL)
+# How a stream begins, also where several were joined: with an Ogg codec's first page, with an MP3's header frame.
+OGG = re.compile(rb"OggS\0[\x02\x06].{22}(?:\x01vorbis|OpusHead|\x7fFLAC|Speex)", re.DOTALL)
+MP3 = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]..(?:..)?\0{9,32}(?:Xing|Info)", re.DOTALL)
+LAME = re.compile(MP3.pattern + rb"\0\0\0\x0f.{112}[^\0]", re.DOTALL)  # this frame tells the encoder's delay
 ID3 = re.compile(rb"(?:3DI.{7})?\0*ID3...(.{4})", re.DOTALL)  # the size: four bytes of seven bits
 
 
@@ -63,22 +65,30 @@ def _read(path, limit):
 
 
 def _decode(path):
-    """Return (float32 mono samples, their rate, how many were cut as MP3 delay)."""
+    """Return (float32 mono samples, their rate, how many were cut as MP3 delay) of all streams in the file."""
     if not path.stat().st_size:
         raise ValueError(f"{path} is an empty file; copy or download it again, or leave it out.")
-    stream, delay, at = bytes(path), 0, 0  # bytes: a name need not be UTF-8
     try:
-        if soundfile.info(stream).format == "MP3":
-            content = path.read_bytes()
-            while tag := ID3.match(content, at):
-                at = tag.end() + sum(byte << shift for byte, shift in zip(tag[1], (21, 14, 7, 0), strict=True))
-            at = FRAME.search(content, at).start()  # zeros and other things may come before
-            delay = 0 if LAME.match(content, at) else MP3_DELAY
-            stream = (_Endless if delay else io.BytesIO)(content[at:])
-        with soundfile.SoundFile(stream) as file:
-            return _mono(file, path)[delay:], file.samplerate, delay
+        start = {"OGG": OGG, "MP3": MP3}.get(soundfile.info(bytes(path)).format)  # a name need not be UTF-8
     except (soundfile.SoundFileError, TypeError) as error:  # TypeError: named .raw
         return _convert(path, error)
+    content = path.read_bytes() if start else b""
+    begins = {match.start() for match in start.finditer(content)} if start else set()
+    at = 0  # an MP3's first frame comes after any ID3 tags, zeros and other things
+    while start is MP3 and (tag := ID3.match(content, at)):
+        at = tag.end() + sum(byte << shift for byte, shift in zip(tag[1], (21, 14, 7, 0), strict=True))
+    begins.add(re.compile(rb"\xff[\xe2-\xfe]|\Z").search(content, at).start() if start is MP3 else 0)
+    parts, cut, rate = [], 0, None
+    for begin, end in pairwise([*sorted(begins), len(content)]):
+        delay = MP3_DELAY if start is MP3 and not LAME.match(content, begin) else 0
+        stream = (_Endless if delay else io.BytesIO)(content[begin:end]) if start else bytes(path)
+        with suppress(soundfile.SoundFileError), soundfile.SoundFile(stream) as file:  # it may hold nothing but tags
+            mono, rate = _mono(file, path)[delay:], rate or file.samplerate
+            parts.append(mono if file.samplerate == rate else soxr.resample(mono, file.samplerate, rate))
+            cut += delay
+    if not parts:
+        return _convert(path, "no stream can be decoded")
+    return parts[0] if len(parts) == 1 else np.concatenate(parts), rate, cut
 
 
 class _Endless(io.BytesIO):

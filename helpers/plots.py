@@ -263,8 +263,7 @@ def layer_table(networks: dict, grey: str = "kernel") -> pd.DataFrame:
             elif kind == "ZeroPadding2D":
                 steps.append(f"pad to {shape[1]}")
             elif hasattr(layer, "kernel_size"):
-                # Bands that were made channels all lie under the kernel.
-                kernel, bands = f"{layer.kernel_size[0] * bands}×{layer.kernel_size[1]}", 1
+                kernel, bands = f"{layer.kernel_size[0] * bands}×{layer.kernel_size[1]}", 1  # bands as channels
                 steps.append(f"conv {kernel}")
             if kind in LAYER_COLORS:
                 size = shape if len(shape) == 3 else (*shape[::-1], 1, 1)[:3]  # units, the steps of a GRU, one map

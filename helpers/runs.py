@@ -151,8 +151,7 @@ def _network(model):
     # Names of layers as numbers in order: `dense_1`, `dense_2` depend on what was built before. Those of dtypes stay.
     for i, name in enumerate(dict.fromkeys(re.findall(r'"name": ("(?!(?:mixed_)?b?float)[^"]+")', text))):
         text = text.replace(f'"name": {name}', f'"name": {i}').replace(f"[{name}, ", f"[{i}, ")
-    # Two digits: the last bits differ between machines.
-    return text, [round(float(np.sum(weights, dtype=float)), 2) for weights in model.get_weights()]
+    return text, [round(float(np.sum(weights, dtype=float)), 2) for weights in model.get_weights()]  # last bits differ
 
 
 def predict(model: keras.Model, x: np.ndarray | Rows) -> np.ndarray:

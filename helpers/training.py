@@ -28,10 +28,7 @@ CHOI_SETTINGS = {
 
 
 def fit(build, train, held_out, name, num_epochs, batch_size=10, learning_rate=1e-3, momentum=0.99, seed=0, **kept):
-    """Return the network of `build()`, trained as both papers do, and its `Run.history`; `kept`: arguments of `Run`.
-
-    The history's `attrs` have the `folder` of the run, where its `model.keras` lies.
-    """
+    """Return `build()`, trained as the papers do, and `Run.history` (`attrs`: its `folder`); `kept`: those of `Run`."""
     keras.utils.set_random_seed(int(seed))
     model = build()
     for layer in model.layers:
