@@ -98,7 +98,7 @@ class Run(keras.callbacks.Callback):
             with paths.atomic(self.folder / "history.csv") as temporary:
                 self.history.to_csv(temporary, index=False)
             with paths.atomic(self.folder / "run.json") as temporary:
-                temporary.write_text(json.dumps(self.record, indent=2) + "\n")
+                temporary.write_text(json.dumps(self.record, indent=2, default=np.generic.item) + "\n")
             best = ["best.keras"] if self.patience and self._since_best() == 0 else []
             for name in [*best, "model.keras"]:
                 with paths.atomic(self.folder / name) as temporary:

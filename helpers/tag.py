@@ -82,14 +82,6 @@ def find_recordings(places: list[Path]) -> list[Path]:
     return found
 
 
-def save_upload(value: tuple | dict, folder: Path) -> Path:
-    """Write the first file of an `ipywidgets.FileUpload` (of version 8 or 7) into `folder`; return its path."""
-    name, sent = next(iter(value.items())) if isinstance(value, dict) else (value[0]["name"], value[0])
-    path = Path(folder, Path(name).name)
-    path.write_bytes(sent["content"])
-    return path
-
-
 def tag_files(model, files: list[Path]):
     """Yield (path, scores, None), or (path, None, reason) if one cannot be tagged, in the order of `files`."""
     with ThreadPoolExecutor() as pool:  # decoding releases Python's lock

@@ -31,10 +31,16 @@ def nfc(text: str) -> str:
 
 
 def vocabulary(folder: Path) -> list[str]:
-    """Return the tags to predict from the data in `folder`: its `vocabulary.txt`, a tag a line, else Mason's 50."""
+    """Return the tags to predict: `folder`'s `vocabulary.txt`, one a line, else Mason's 50. ValueError if malformed."""
     if not (file := Path(folder, "vocabulary.txt")).is_file():
         return MASON_TOP50
-    return [nfc(line.strip()) for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    try:
+        tags = [nfc(line.strip()) for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is not in UTF-8 ({error}); save it anew.") from None
+    if not len(set(tags)) == len(tags) > 0:
+        raise ValueError(f"{file} holds {len(tags)} tags, {len(set(tags))} different; give each once, one a line.")
+    return tags
 
 
 def top_tags(tags: pd.DataFrame, k: int) -> list[str]:

@@ -61,7 +61,8 @@ def test_formats_by_content(write, tmp_path, name):
 
 def id3(size, flags=0):
     seven_bits = bytes(size >> shift & 127 for shift in (21, 14, 7, 0))
-    return b"ID3\4\0" + bytes([flags]) + seven_bits + bytes(size) + (b"3DI" + bytes(7) if flags else b"")
+    body = (b"\xff\xe2" * size)[:size]  # a picture may hold what looks like the start of a frame
+    return b"ID3\4\0" + bytes([flags]) + seven_bits + body + (b"3DI" + bytes(7) if flags else b"")
 
 
 BEFORE = [b"", id3(257), id3(100) + id3(3_000), id3(100) + bytes(2_048), bytes(1_000), id3(100, 16), b"\r\n"]

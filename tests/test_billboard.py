@@ -80,6 +80,10 @@ def test_tags(tmp_path):
     assert tags.vocabulary(out) == ["60s"]  # the others have fewer than 15 songs
     (out / "vocabulary.txt").write_bytes("\ufeffcafe\u0301\r\n\r\nrock\r\n".encode())  # changed by hand
     assert tags.vocabulary(out) == ["caf\xe9", "rock"]
+    for content in ("rock".encode("utf-16"), b"\r\n", b"pop\npop"):
+        (out / "vocabulary.txt").write_bytes(content)
+        with pytest.raises(ValueError, match=r"vocabulary\.txt (is not in UTF-8|holds \d tags)"):
+            tags.vocabulary(out)
 
 
 def test_broken_chroma_is_listed(tmp_path, capsys, monkeypatch):

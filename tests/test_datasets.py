@@ -16,7 +16,6 @@ def write_table(folder, text, name="tags.csv", encoding="utf-8"):
 
 
 def check(labels, split):
-    """What every reader must return."""
     assert (labels.dtypes == np.uint8).all() and labels.isin([0, 1]).all(axis=None)
     assert labels.index.equals(split.index) and set(split) == {"train", "valid", "test"}
     return labels, split
@@ -141,7 +140,7 @@ def test_spectrograms_come_with_their_labels_and_anew_when_something_changes(tmp
     x, labels, _, _ = datasets.spectrograms(folder, num_clips=1)
     assert len(x) == 3 and list(labels.index) == ["test0.wav", "train1.wav", "valid0.wav"]
     (folder / "train0.wav").write_bytes((folder / "train1.wav").read_bytes())  # repaired
-    assert len(datasets.spectrograms(folder)[0]) == 9
+    assert len(again := datasets.spectrograms(folder)[0]) == 9 and again.fingerprint()[0] != x.fingerprint()[0]
     for i in range(3):
         (folder / f"valid{i}.wav").write_bytes(b"")
     with pytest.raises(ValueError, match=r"mine, leaving out what cannot be read: .* 'valid'"):

@@ -12,7 +12,6 @@ from helpers.reading import find_files, read_all
 
 @pytest.fixture
 def numbered(tmp_path):
-    """Return the paths of 150 files that hold their numbers."""
     for i in range(150):
         (tmp_path / f"{i:03}.txt").write_text(str(i))
     return find_files(tmp_path, ".txt")

@@ -84,9 +84,8 @@ def of_run(*aucs):
 
 
 def test_size_and_time_takes_the_quickest_good_one_and_counts_epochs_after_the_best(skewed):
-    columns = ["network", "budget", "seconds_2500", "macro_auc", "low", "high"]
     rows = [("crnn", "1M", 90, 0.8, 0.7, 0.9), ("k2c1", "3M", 9, 0.75, 0.6, 0.8), ("k2c1", "0.1M", 1, 0.69, 0.6, 0.8)]
-    table = pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=["network", "budget", "seconds_2500", "macro_auc", "low", "high"])
     assert solutions.size_and_time_1(table) == "k2c1 3M"
     assert solutions.size_and_time_1(table.assign(low=np.nan, high=np.nan)) == "crnn 1M"
     runs = {"a": of_run(0.5, 0.6, 0.55, 0.5), "b": of_run(0.5, 0.6), "c": of_run(np.nan, 0.5, 0.4, 0.4)}

@@ -80,7 +80,6 @@ def songs(tmp_path_factory):
 
 
 def assert_same(shards, report, dataset):
-    """Compare shards with the join in memory."""
     (tracks, broken), (tags, broken_tags) = msd.read_tracks(dataset, 1), lastfm.read_tags(dataset, 1)
     mismatches = joining.read_mismatches(dataset)
     table, expected = joining.join(tracks, tags, MASON_TOP50, SEGMENTS, mismatches=mismatches)

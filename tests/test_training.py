@@ -16,7 +16,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from helpers import metrics, models, paths, training
 
 BUILD = functools.partial(models.mason_crnn, "small", 24)
-FACTS = {"dataset": "test", "synthetic": True}
+FACTS = {"dataset": "test", "synthetic": np.bool_(True)}
 COLUMNS = "epoch split loss streaming_auc macro_auc average_precision num_tags num_songs seconds constant_auc"
 
 
@@ -52,7 +52,6 @@ def fit_tiny(tmp_path):
 
 
 def assert_same(first, second):
-    """Compare two of (model, history)."""
     pd.testing.assert_frame_equal(first[1].drop(columns="seconds"), second[1].drop(columns="seconds"), rtol=1e-6)
     for ours, theirs in zip(first[0].get_weights(), second[0].get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
@@ -174,11 +173,10 @@ def test_any_other_ingredient_makes_another_run_the_same_none(fit_tiny):
         return model
 
     x, y = tiny_data()
-    changed = x.copy()
-    changed[7, 2] += 1e-6  # one number of one row
-    assert fit_tiny() and fit_tiny() is None
-    builds = [functools.partial(tiny, 5), functools.partial(tiny, 6)]
-    builds += [functools.partial(pretrained, 0.1), functools.partial(pretrained, 0.2)]
+    changed = np.where(np.arange(48).reshape(12, 4) == 30, x + 1e-6, x)  # one number of one row
+    assert fit_tiny() and fit_tiny(num_epochs=np.int64(1), batch_size=np.int64(10), seed=np.int64(0)) is None
+    assert fit_tiny(learning_rate=0.5) and fit_tiny(learning_rate=np.float32(0.5), momentum=np.float32(0.9)) is None
+    builds = [functools.partial(*each) for each in ((tiny, 5), (tiny, 6), (pretrained, 0.1), (pretrained, 0.2))]
     for change in (
         *({"build": build} for build in builds), {"data": (changed, y)}, {"data": (x, 1 - y)},
         {"tags": ["a", "b", "c"]}, {"seed": 1}, {"batch_size": 5}, {"learning_rate": 2e-3}, {"patience": 1},
