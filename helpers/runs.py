@@ -155,10 +155,12 @@ def _network(model):
 
 
 def predict(model: keras.Model, x: np.ndarray | Rows) -> np.ndarray:
-    """Return `model`'s scores, float32 (n, num_tags), in batches of about half a million input values."""
-    batch = max(1, 2**19 // int(np.prod(x.shape[1:])))
-    step = 32 * batch  # 64 MB are read at a time
-    return np.concatenate([model.predict(x[i : i + step], batch, verbose=0) for i in range(0, len(x), step)])
+    """Return `model`'s scores, float32 (n, num_tags), in batches of at most about half a million input values."""
+    batch, scores = min(32, max(1, 2**19 // int(np.prod(x.shape[1:])))), []
+    for rows in (x[i : i + 32 * batch] for i in range(0, len(x), 32 * batch)):  # so many are read at a time
+        full = -(-len(rows) // batch) * batch  # a batch of another size would be compiled for again, which takes long
+        scores.append(model.predict(np.resize(rows, (full, *rows.shape[1:])), batch, verbose=0)[: len(rows)])
+    return np.concatenate(scores)
 
 
 def evaluate(y: np.ndarray, scores: np.ndarray) -> dict[str, float]:
