@@ -65,8 +65,6 @@ def run(names: list[str], save: bool) -> None:
     # Fills numba's cache: two processes that do so at once can mix their files, and every later one then crashes.
     subprocess.run([sys.executable, "-c", "import librosa.onset, librosa.feature"], check=True)
     waiting = sorted(chosen, key=lambda path: list(AFTER).index(path.name[:2]))
-    # Two that each want all cores wait for each other: on two cores a training then takes a quarter longer.
-    threads = {"TF_NUM_INTRAOP_THREADS": str(max(1, os.cpu_count() // SIDE_BY_SIDE))} if len(chosen) > 1 else {}
     running: dict[Path, subprocess.Popen] = {}
     try:
         while waiting or running:
@@ -75,7 +73,7 @@ def run(names: list[str], save: bool) -> None:
             for path in ready[: SIDE_BY_SIDE - len(running)]:
                 waiting.remove(path)
                 command = [sys.executable, __file__, "one", path.name, *["--save"] * save]
-                running[path] = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=threads | os.environ)
+                running[path] = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
             time.sleep(0.1)
             for path in [path for path, process in running.items() if process.poll() is not None]:
                 process = running.pop(path)
