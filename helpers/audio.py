@@ -48,7 +48,7 @@ def log_mel(samples: np.ndarray, squared_twice: bool = False) -> np.ndarray:
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(_checked(samples), N_FFT // 2), N_FFT)[::HOP_LENGTH]
     mel = np.empty((N_MELS, len(frames)), np.float32)
     for start in range(0, len(frames), BLOCK):
-        spectrum = scipy.fft.rfft(frames[start : start + BLOCK] * WINDOW)
+        spectrum = scipy.fft.rfft(frames[start : start + BLOCK] * WINDOW)  # float64: else rounding shows at -70 dB
         mel[:, start : start + BLOCK] = FILTERS @ (spectrum.real**2 + spectrum.imag**2).astype(np.float32).T
     return librosa.power_to_db(mel**2 if squared_twice else mel, amin=AMIN, top_db=TOP_DB)
 
