@@ -71,8 +71,8 @@ def test_two_notebooks_that_save_at_once_lose_no_row(figures):
 
 
 def test_a_fourth_run_has_marks_of_its_own():
-    table = pd.read_csv(paths.ROOT / "figures" / "demo" / "choi_figure_2_auc_parameters.csv")
-    table.loc[table["macro_auc"].first_valid_index(), "run"] = "long run, another backend"
+    row = dict(network="k2c1", parameters=1e5, macro_auc=0.8, low=0.7, high=0.9, oracle=0.9, hardware="", date="")
+    table = pd.DataFrame([row | {"run": f"run {i}"} for i in range(4)])
     _, axes = plots.size_and_time(table, "parameters", "macro_auc")
     assert len({line.get_fillstyle() for line in axes[0].get_lines()}) == 4
 
