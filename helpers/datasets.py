@@ -50,7 +50,9 @@ def spectrograms(data_folder: Path, num_clips: int | None = None):
         audio.extract(folder, packed, labels)
     x, labels = streaming.Rows([packed], "mel"), streaming.labels([packed])
     labels, split = _tagged(labels, split[labels.index], f"{folder}, leaving out what cannot be read")
-    keep = (split.groupby(split).cumcount() < (num_clips or len(split))).to_numpy()
+    rank, size = split.groupby(split).cumcount(), split.groupby(split).transform("size")
+    wanted = size.clip(upper=num_clips)  # taken evenly: paths are sorted, and folders may be genres
+    keep = ((rank + 1) * wanted // size > rank * wanted // size).to_numpy()
     return x.take(keep), labels[keep], split[keep], folder
 
 

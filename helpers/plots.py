@@ -26,7 +26,7 @@ NETWORK_COLORS = {"k1c2": BLUE, "k1c2_1x8": SKY, "k2c1": RED, "k2c2": ORANGE, "c
 NETWORK_MARKERS = {"k1c2": "o", "k1c2_1x8": "v", "k2c1": "s", "k2c2": "^", "crnn": "D"}
 CATEGORY_COLORS = {"genre": BLUE, "mood": ORANGE, "instrument": GREEN, "era": PINK, "other": "0.45"}  # of tags
 NAMES = {"streaming_auc": "AUC, all cells (Keras)", "macro_auc": "macro ROC AUC", "auc": "ROC AUC"}
-NAMES |= {"parameters": "trainable parameters", "seconds_2500": "seconds of training on 2,500 clips"}
+NAMES |= {"parameters": "trainable parameters", "seconds_2500": "seconds of training on 2,500 clips, one machine"}
 CONSTANT = {"color": "0.4", "linewidth": 1.2, "linestyle": ":", "label": "constant predictor"}
 ORACLE = {"color": "0.4", "linewidth": 1.2, "linestyle": "--", "label": "oracle (true probabilities)"}
 PAPER = {"color": "0.8", "linewidth": 3, "zorder": 0, "label": "SOTA in the paper, real\nmusic (.851): not our data"}
@@ -184,33 +184,35 @@ def size_and_time(table: pd.DataFrame, x: str, y: str):
     known = table.dropna(subset=y).assign(run=table["run"] if score else "")  # all times are of one machine
     ratios = [9, 1] if len(timed) else [1]
     fig, axes = plt.subplots(len(ratios), 1, figsize=(9, 4.6), sharex=True, squeeze=False, height_ratios=ratios)
-    ax, below, step = axes[0, 0], axes[-1, 0], 1.08 if score and x == "parameters" else 1
+    ax, below, step = axes[0, 0], axes[-1, 0], 1.12 if score and x == "parameters" else 1
     fills = dict(zip(known["run"].unique(), ("full", "none", "left", "right", "top", "bottom"), strict=False))
     for i, network in enumerate(table["network"].unique()):
         look = {"color": colors[network], "marker": NETWORK_MARKERS.get(network, "v"), "markersize": 7}
         ax.plot([], [], label=plain(network), **look)
         trained = known[known["network"] == network].sort_values("parameters")
-        trained["place"] = trained[x] * step**i * 1.015 ** trained.groupby("parameters").cumcount()  # runs side by side
+        trained["place"] = trained[x] * step ** (i - 1.5) * 1.02 ** trained.groupby("parameters").cumcount()
         ax.plot(*trained.groupby("parameters")[["place", y]].mean().to_numpy().T, color=look["color"])
         for run, rows in trained.groupby("run"):
             ax.plot(rows["place"], rows[y], fillstyle=fills[run], **look | {"linestyle": "", "markersize": 6})
             if score:
                 ax.vlines(rows["place"], rows["low"], rows["high"], color=look["color"], linewidth=1, alpha=0.4)
         rows = timed[timed["network"] == network]
-        below.plot(rows[x] * step**i, [-i] * len(rows), **look | {"markersize": 4, "linestyle": ""})
+        below.plot(rows[x] * step ** (i - 1.5), [-i] * len(rows), "x", color=look["color"])
     if len(timed):
-        below.set(yticks=[], ymargin=0.3)
-        below.set_ylabel("timed,\nnot trained", rotation=0, ha="right", va="center", fontsize="small")
-    below.set(xscale="log", xlabel=NAMES[x] + (" (sizes side by side)" if step > 1 else ", on one machine" * score))
+        below.set(yticks=[], ymargin=0.3, ylabel="no\nscore")
+    below.set(xscale="log", xlabel=NAMES[x] + ", runs side by side" * (step > 1))
     ax.set(yscale="linear" if score else "log", ylabel=NAMES[y] + " (95 % interval)" * score)
     for axis in (below.xaxis,) if score else (below.xaxis, ax.yaxis):
         axis.set(major_locator=ticker.LogLocator(subs=(1, 2, 5)), minor_locator=ticker.NullLocator())
         axis.set(major_formatter=ticker.EngFormatter(sep=""))
+    if step > 1:
+        budgets = table.groupby("budget")[x].median()
+        below.set_xticks(budgets, budgets.index)
     if score:
         for (run, hardware), rows in known.groupby(["run", "hardware"], sort=False):
             label = f"{run}: {hardware}\n{' to '.join(sorted({rows['date'].min(), rows['date'].max()}))}"
             ax.plot([], [], "o", color="0.4", fillstyle=fills[run], label=plain(label))
-        ax.axhline(0.5, **CONSTANT | {"label": "constant predictor: 0.5, below"})
+        ax.plot([], [], " ", label="constant predictor: 0.5, below")
         if known["oracle"].notna().any():
             ax.axhline(known["oracle"].max(), **ORACLE)
         ax.axhline(0.851, **PAPER)

@@ -53,13 +53,16 @@ def test_bootstrap_equals_scoring_each_resample_of_songs_or_of_artists(data, siz
             assert fast[name][i] == pytest.approx(result[name], abs=1e-12)
 
 
-def test_the_corrected_interval_is_efron_s_and_takes_the_bias_out():
-    values = np.random.default_rng(0).normal(size=2000)
-    assert metrics.interval(values, estimate=np.median(values)) == pytest.approx(metrics.interval(values), abs=1e-3)
-    # 84.1 % of the values lie below an estimate one deviation too high: z0 = 1, levels Phi(2 - 1.96) and Phi(2 + 1.96).
-    low, high = metrics.interval(values, estimate=np.quantile(values, 0.8413))
-    assert (low, high) == pytest.approx(tuple(np.quantile(values, [0.516, 0.99996])), abs=0.01)
-    assert np.isfinite(metrics.interval(values, estimate=99)).all()
+def test_the_interval_around_an_estimate_holds_the_average_precision_that_resampling_raises():
+    rng, found = np.random.default_rng(0), []
+    for _ in range(400):
+        labels = (rng.random((60, 10)) < 0.12).astype(int)
+        found.append((labels, labels + rng.normal(0, 1.2, labels.shape)))
+    scores = np.array([metrics.macro(*each)["average_precision"] for each in found])
+    resampled = [metrics.bootstrap(*each, num_resamples=200)["average_precision"] for each in found[:100]]
+    spans = [metrics.interval(values, estimate=score) for values, score in zip(resampled, scores, strict=False)]
+    assert np.mean([low < scores.mean() < high for low, high in spans]) > 0.88
+    assert all(low < score < high for (low, high), score in zip(spans, scores, strict=False))
 
 
 @pytest.mark.parametrize(("num_seeds", "num_songs"), [(3, 40), (5, 200)])

@@ -71,7 +71,8 @@ def test_two_notebooks_that_save_at_once_lose_no_row(figures):
 
 
 def test_a_fourth_run_has_marks_of_its_own():
-    row = dict(network="k2c1", parameters=1e5, macro_auc=0.8, low=0.7, high=0.9, oracle=0.9, hardware="", date="")
+    row = {"network": "k2c1", "budget": "0.1M", "parameters": 1e5, "macro_auc": 0.8, "low": 0.7, "high": 0.9}
+    row |= {"oracle": 0.9, "hardware": "", "date": ""}
     table = pd.DataFrame([row | {"run": f"run {i}"} for i in range(4)])
     _, axes = plots.size_and_time(table, "parameters", "macro_auc")
     assert len({line.get_fillstyle() for line in axes[0].get_lines()}) == 4
