@@ -58,7 +58,7 @@ def published_mel(path: Path, squared_twice: bool = False) -> np.ndarray:
 
     Theirs are of whole tracks, squared twice, without a floor. Raises ValueError for any other array.
     """
-    mel, frames = np.load(path, allow_pickle=False), 1 + NUM_SAMPLES // HOP_LENGTH
+    mel, frames = np.lib.format.open_memmap(path, mode="r"), 1 + NUM_SAMPLES // HOP_LENGTH
     if mel.ndim != 2 or len(mel) != N_MELS or not mel.size or not np.isfinite(mel).all():
         raise ValueError(f"{path} holds {mel.dtype} {mel.shape}, not 96 bands of finite dB; download it again.")
     centre = mel[:, max(0, (mel.shape[1] - frames) // 2) :][:, :frames].astype(np.float32) / (1 if squared_twice else 2)

@@ -26,10 +26,9 @@ ID3 = re.compile(rb"(?:3DI.{7})?\0*ID3...(.{4})", re.DOTALL)  # the size: four b
 def load_clip(path: Path) -> np.ndarray:
     """Return the centre 29.12 s of a recording: float32 (349440,), 12 kHz, mono. Choi et al. 2017, section 3.
 
-    Reads what libsndfile reads, and the rest with ffmpeg, if that is installed. Channels are averaged, shorter
-    recordings get zeros at the end. The delay of an MP3 decoder is cut, but counts when the centre is found, as in the
-    published spectrograms; with a LAME header libsndfile has cut it already. Raises FileNotFoundError, or ValueError
-    if nothing can be decoded or samples are NaN, infinite or absurdly large.
+    Reads what libsndfile reads, else what ffmpeg does, if installed. Channels are averaged; zeros follow a shorter one.
+    An MP3 decoder's delay is cut, but counts when the centre is found, as in published spectrograms; with a LAME header
+    libsndfile has cut it. FileNotFoundError; ValueError if nothing can be decoded, or NaN, infinite or absurd samples.
     """
     samples = _read(Path(path), NUM_SAMPLES)
     return np.pad(samples, (0, NUM_SAMPLES - len(samples)))
@@ -44,9 +43,9 @@ def as_on_disk(path: Path) -> Path:
     """Return `path` with its names in the Unicode form in which the disk has them."""
     if str(path).isascii() or path.exists() or path.parent == path:
         return path
-    parent, name = as_on_disk(path.parent), normalize("NFC", path.name)
-    same = [file for file in parent.iterdir() if normalize("NFC", file.name) == name] if parent.is_dir() else []
-    return (same or [parent / path.name])[0]
+    parent = as_on_disk(path.parent)
+    forms = (parent / normalize(form, path.name) for form in ("NFC", "NFD"))
+    return next((file for file in forms if file.exists()), parent / path.name)
 
 
 def _read(path, limit):
@@ -120,4 +119,4 @@ def _convert(path, problem):
         reason = getattr(error, "stderr", b"not found; if the file plays, install ffmpeg").decode(errors="replace")
         reason = f"{getattr(problem, 'error_string', problem)}); ffmpeg: {' '.join(reason.split())[-200:]}"
         raise ValueError(f"{path} is no audio that libsndfile reads ({reason}; else leave it out.") from None
-    return np.frombuffer(done.stdout, "<f4"), SR, 0
+    return np.frombuffer(bytearray(done.stdout), "<f4"), SR, 0

@@ -85,10 +85,11 @@ def fetch(urls: list[str], path: Path | str, size: int, checksum: str = "") -> P
 
 def _checked(path, checksum):
     with path.open("rb") as file:
-        if checksum and hashlib.file_digest(file, "md5" if len(checksum) == 32 else "sha256").hexdigest() != checksum:
-            if path.suffix == ".part":
-                path.unlink()  # no other address goes on from it
-            raise ValueError(f"{path} is not the published file (other checksum); delete it and run again.")
+        found = checksum and hashlib.file_digest(file, "md5" if len(checksum) == 32 else "sha256").hexdigest()
+    if found != checksum:
+        if path.suffix == ".part":
+            path.unlink()  # no other address goes on from it
+        raise ValueError(f"{path} is not the published file (other checksum); delete it and run again.")
     return path
 
 

@@ -15,14 +15,9 @@ KINDS = ("none", "case", "punctuation", "diacritics", "title differs", "artist d
 MATCHES = {"exact": KINDS[:1], "normalized": KINDS[:4], "track_id": KINDS}
 
 
-def plain(text: str) -> str:
-    """Return `text` without case, punctuation and blanks, without diacritics of Latin, Greek and Cyrillic letters."""
-    return _letters(unicodedata.normalize("NFKD", text), ("LATIN", "GREEK", "CYRILLIC"))
-
-
-def _letters(text, bare=()):
-    """Return the letters, digits and marks of `text` in lower case, without the marks on letters of `bare` scripts."""
-    kept = letter = ""
+def plain(text: str, bare: tuple[str, ...] = ("LATIN", "GREEK", "CYRILLIC")) -> str:
+    """Return `text` without case, punctuation and blanks, and without diacritics of letters of the scripts `bare`."""
+    text, kept, letter = unicodedata.normalize("NFKD", text), "", ""
     for char in text.casefold().replace("&", "and"):
         mark = unicodedata.category(char).startswith("M")
         letter = letter if mark else char
@@ -84,7 +79,7 @@ def join(tracks, tags, vocabulary, segments, match="exact", mismatches=()) -> tu
 
 
 def _kind(title, artist, lastfm_title, lastfm_artist):
-    for kind, form in zip(KINDS, (nfc, lambda t: nfc(t).casefold(), lambda t: _letters(nfc(t)), plain), strict=False):
+    for kind, form in zip(KINDS, (nfc, lambda t: nfc(t).casefold(), lambda t: plain(t, ()), plain), strict=False):
         same = form(title) == form(lastfm_title), form(artist) == form(lastfm_artist)
         if all(same):
             return kind

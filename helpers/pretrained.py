@@ -43,15 +43,13 @@ def choi_crnn_2016(path: Path | str | None = None) -> Model:
 
 
 def _weights(file: h5py.File, layer: layers.Layer) -> list[np.ndarray]:  # as Keras 3 orders and lays them out
-    def read(group, part):
-        return file[f"{group}/{group}_{part}{':0' if group.startswith('gru') else '_1:0'}"][()]
-
+    name, values = layer.name, []
     if isinstance(layer, layers.GRU):  # the gates side by side
-        return [np.concatenate([read(layer.name, f"{w}_{gate}") for gate in "zrh"], axis=-1) for w in "WUb"]
-    values = []
-    for part in layer.name.removeprefix("time_").split("_"):  # conv1_norm1 is two in one
-        group = RENAMED.get(layer.name, part.replace("norm", "bn"))
-        values += [read(group, name) for name in (NORM if part.startswith("norm") else "Wb")]
+        return [np.concatenate([file[f"{name}/{name}_{w}_{gate}:0"] for gate in "zrh"], axis=-1) for w in "WUb"]
+    for part in name.removeprefix("time_").split("_"):  # conv1_norm1 is two in one
+        group = RENAMED.get(name, part.replace("norm", "bn"))
+        parts = NORM if part.startswith("norm") else "Wb"
+        values += [file[f"{group}/{group}_{weight}_1:0"][()] for weight in parts]
         if part.startswith("conv"):  # maps, channels, height, width
             values[0] = values[0].transpose(2, 3, 1, 0)
     return values

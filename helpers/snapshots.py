@@ -27,10 +27,7 @@ def path_of(dataset: Path, segments: int, match: str = "exact", folder: Path | N
 
 
 def ensure(dataset: Path, vocabulary: list[str], segments: tuple[int, ...], folder: Path | None = None) -> list[Path]:
-    """Return the snapshots of `dataset` at these segment counts, joined exactly but for its `sid_mismatches.txt`.
-
-    All are made anew unless each is of this vocabulary and of the files as they are now (or they are gone).
-    """
+    """Return `dataset`'s snapshots, joined exactly, without `sid_mismatches.txt`; all made anew if one is outdated."""
     found = [path_of(dataset, count, folder=folder) for count in segments]
     files, wrong, expected = _files(dataset), joining.read_mismatches(dataset), {"vocabulary": list(vocabulary)}
     expected |= {"files": files, "mismatches": joblib.hash(sorted(wrong))} if files else {}

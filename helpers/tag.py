@@ -95,15 +95,16 @@ def tag_files(model, files: list[Path]):
 
 def _network(path, tags_file):
     """Return the network and the names of its outputs; ValueError if nothing says what they stand for."""
-    run = path and path.with_name("run.json")
+    source = run = path and path.with_name("run.json")
     try:
         record = json.loads(run.read_text("utf-8")) if run and run.is_file() else {}
-        names = tags_file and [*filter(None, map(str.strip, tags_file.read_text("utf-8-sig").splitlines()))]
+        source = tags_file
+        names = source and [*filter(None, map(str.strip, source.read_text("utf-8-sig").splitlines()))]
     except ValueError as error:
-        raise ValueError(f"{tags_file or run} is damaged or not in UTF-8 ({error}); save it anew.") from error
+        raise ValueError(f"{source} is damaged or not in UTF-8 ({error}); save it anew.") from error
     model = load_model(path)
     if not tags_file:
-        names = tags.CHOI_TOP50 if model.name == "choi_crnn_2016" else record.get("tags") or []
+        names = record.get("tags") or (tags.CHOI_TOP50 if model.name == "choi_crnn_2016" else [])
     if not len(names) == len(set(names)) == model.output_shape[-1]:
         counts = f"{len(set(names))} names for {model.output_shape[-1]} outputs"
         raise ValueError(f"{tags_file or path}: {counts}; give --tags FILE with one name a line.")

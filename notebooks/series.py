@@ -44,7 +44,7 @@ AFTER = {
     "07": ["02"],  # trains networks that 06 uses
     "06": ["02", "04", "07"],
     "10": ["00"],
-    "11": ["02"],
+    "11": ["02", "07"],  # where both need the demo's recordings, 07 extracts them
     "03": ["00"],
     "09": ["02", "04"],
 }

@@ -31,16 +31,17 @@ def test_published_spectrograms_are_taken_and_missing_ones_listed(tmp_path, monk
     (tmp_path / "00").mkdir()
     for name in ("1", "2", "3", "4"):
         np.save(tmp_path / f"00/{name}.npy", whole[:90] if name == "4" else whole)
+    (tmp_path / "00/6.npy").touch()  # of a download that broke off
     rows = {"train": [("00/1.mp3", "genre---rock\tmood/theme---happy"), ("00/4.mp3", "genre---rock")]}
-    rows |= {"validation": [("00/2.mp3", "genre---rock")]}
+    rows |= {"validation": [("00/2.mp3", "genre---rock"), ("00/6.mp3", "genre---rock")]}
     rows |= {"test": [("00/3.mp3", "mood/theme---happy"), ("01/5.mp3", "genre---rock")]}
     write_lists(tmp_path, rows)
     labels, _ = datasets.read(tmp_path)
-    assert list(labels) == ["genre---rock", "mood/theme---happy"] and len(labels) == 5
+    assert list(labels) == ["genre---rock", "mood/theme---happy"] and len(labels) == 6
     for squared_twice in (False, True):
         out = tmp_path / f"{squared_twice}.h5"
         broken = audio.extract(tmp_path, out, labels, squared_twice)
-        assert [Path(path).name for path in broken["path"]] == ["4.mp3", "5.mp3"]
+        assert [Path(path).name for path in broken["path"]] == ["4.mp3", "6.mp3", "5.mp3"]
         assert "96 bands" in broken["reason"][0]
         with h5py.File(out) as file:
             mel, ids = file["mel"][0].astype(float), list(file["ids"].asstr())

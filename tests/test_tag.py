@@ -103,6 +103,8 @@ def test_names_are_never_guessed(music, tmp_path, capsys):
     path, names = saved(tiny(MEL, name="choi_crnn_2016"), tmp_path / "own.keras"), tmp_path / "names.txt"
     code, out, _ = run(capsys, music / "a.wav", "--model", path, "--top", 50, "--json")
     assert code == 0 and json.loads(out)[0]["tags"].keys() == set(tags.CHOI_TOP50)
+    own = saved(tiny(MEL, name="choi_crnn_2016"), tmp_path / "further" / "own.keras", tags=list(map(str, range(50))))
+    assert '"49"' in run(capsys, music / "a.wav", "--model", own, "--top", 50, "--json")[1]  # that of 2016, trained on
     for count in (50, 3):
         saved(tiny(MEL, count), path)
         assert f"0 names for {count} outputs; give --tags FILE" in refused(capsys, music, "--model", path)
@@ -114,7 +116,7 @@ def test_names_are_never_guessed(music, tmp_path, capsys):
         error = refused(capsys, music, "--model", path, "--tags", names)
         assert "names.txt" in error and message in error
     path.with_name("run.json").write_text("{")
-    assert "run.json is damaged" in refused(capsys, music, "--model", path)
+    assert "run.json is damaged" in refused(capsys, music, "--model", path, "--tags", names)
 
 
 def test_a_log_mel_network_sees_the_centre_squared_once_unless_it_is_that_of_2016(music):
