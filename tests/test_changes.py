@@ -20,12 +20,6 @@ def strongest(clip):
     return np.abs(np.fft.rfft(clip)).argmax() * audio.SR / len(clip)
 
 
-@pytest.mark.parametrize("name", CHANGES)
-def test_a_changed_clip_is_as_long_and_finite(name):
-    changed = CHANGES[name](CLIP)
-    assert changed.shape == CLIP.shape and np.isfinite(changed).all() and not np.array_equal(changed, CLIP)
-
-
 @pytest.mark.parametrize("db", [20, 40])
 def test_noise_has_the_power_that_is_said(db):
     added = CHANGES[f"noise, {db} dB below"](CLIP) - CLIP

@@ -137,10 +137,8 @@ def test_spectrograms_come_with_their_labels_and_anew_when_something_changes(tmp
     assert (labels["rock"] == [name[-5] == "1" for name in labels.index]).all()
     expected = audio.log_mel(audio.load_clip(folder / labels.index[0]))
     np.testing.assert_allclose(x[0][:, :, 0], expected, atol=0.07)  # stored as float16
-    x, labels, _, _ = datasets.spectrograms(folder, num_clips=1)
-    assert len(x) == 3 and list(labels.index) == ["test2.wav", "train2.wav", "valid2.wav"]
-    _, labels, _, _ = datasets.spectrograms(folder, num_clips=2)  # from everywhere in the sorted paths
-    assert list(labels.index) == ["test1.wav", "test2.wav", "train1.wav", "train2.wav", "valid1.wav", "valid2.wav"]
+    x, labels, _, _ = datasets.spectrograms(folder, num_clips=2)  # from everywhere in the sorted paths
+    assert list(labels.index) == [f"{part}{i}.wav" for part in ("test", "train", "valid") for i in (1, 2)]
     (folder / "train0.wav").write_bytes((folder / "train1.wav").read_bytes())  # repaired
     assert len(again := datasets.spectrograms(folder)[0]) == 9 and again.fingerprint()[0] != x.fingerprint()[0]
     for i in range(3):

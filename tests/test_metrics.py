@@ -62,7 +62,6 @@ def test_the_interval_around_an_estimate_holds_the_average_precision_that_resamp
     resampled = [metrics.bootstrap(*each, num_resamples=200)["average_precision"] for each in found[:100]]
     spans = [metrics.interval(values, estimate=score) for values, score in zip(resampled, scores, strict=False)]
     assert np.mean([low < scores.mean() < high for low, high in spans]) > 0.88
-    assert all(low < score < high for (low, high), score in zip(spans, scores, strict=False))
 
 
 @pytest.mark.parametrize(("num_seeds", "num_songs"), [(3, 40), (5, 200)])
