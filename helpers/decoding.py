@@ -2,6 +2,7 @@
 
 import io
 import math
+import os
 import re
 import subprocess
 import warnings
@@ -40,12 +41,12 @@ def load(path: Path) -> np.ndarray:
 
 
 def as_on_disk(path: Path) -> Path:
-    """Return `path` with its names in the Unicode form in which the disk has them."""
-    if str(path).isascii() or path.exists() or path.parent == path:
+    """Return `path` with its names in NFC or NFD, whichever the disk has."""
+    if str(path).isascii() or os.path.exists(path) or path.parent == path:
         return path
     parent = as_on_disk(path.parent)
     forms = (parent / normalize(form, path.name) for form in ("NFC", "NFD"))
-    return next((file for file in forms if file.exists()), parent / path.name)
+    return next((file for file in forms if os.path.exists(file)), parent / path.name)  # a name too long is none
 
 
 def _read(path, limit):

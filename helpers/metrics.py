@@ -77,7 +77,7 @@ def interval(values: np.ndarray, level: float = 0.95, estimate: float | None = N
     defined = np.asarray(values)[~np.isnan(values)]
     if len(defined) < 0.95 * len(values):
         return np.nan, np.nan
-    moved = defined if estimate is None else defined - defined.mean() + estimate
+    moved = defined if estimate is None else np.minimum(defined - defined.mean() + estimate, 1)  # no score is higher
     return tuple(np.quantile(moved, [(1 - level) / 2, (1 + level) / 2]).tolist())
 
 

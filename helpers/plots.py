@@ -189,15 +189,16 @@ def size_and_time(table: pd.DataFrame, x: str, y: str):
     for i, network in enumerate(table["network"].unique()):
         look = {"color": colors[network], "marker": NETWORK_MARKERS.get(network, "v"), "markersize": 7}
         ax.plot([], [], label=plain(network), **look)
+        side = step ** (i - (table["network"].nunique() - 1) / 2)
         trained = known[known["network"] == network].sort_values("parameters")
-        trained["place"] = trained[x] * step ** (i - 1.5) * 1.02 ** trained.groupby("parameters").cumcount()
+        trained["place"] = trained[x] * side * 1.02 ** trained.groupby("parameters").cumcount()
         ax.plot(*trained.groupby("parameters")[["place", y]].mean().to_numpy().T, color=look["color"])
         for run, rows in trained.groupby("run"):
             ax.plot(rows["place"], rows[y], fillstyle=fills[run], **look | {"linestyle": "", "markersize": 6})
             if score:
                 ax.vlines(rows["place"], rows["low"], rows["high"], color=look["color"], linewidth=1, alpha=0.4)
         rows = timed[timed["network"] == network]
-        below.plot(rows[x] * step ** (i - 1.5), [-i] * len(rows), "x", color=look["color"])
+        below.plot(rows[x] * side, [-i] * len(rows), "x", color=look["color"])
     if len(timed):
         below.set(yticks=[], ymargin=0.3, ylabel="no\nscore")
     below.set(xscale="log", xlabel=NAMES[x] + ", runs side by side" * (step > 1))
@@ -206,8 +207,7 @@ def size_and_time(table: pd.DataFrame, x: str, y: str):
         axis.set(major_locator=ticker.LogLocator(subs=(1, 2, 5)), minor_locator=ticker.NullLocator())
         axis.set(major_formatter=ticker.EngFormatter(sep=""))
     if step > 1:
-        budgets = table.groupby("budget")[x].median()
-        below.set_xticks(budgets, budgets.index)
+        below.set_xticks(table.groupby("budget")[x].median(), sorted(table["budget"].unique()))
     if score:
         for (run, hardware), rows in known.groupby(["run", "hardware"], sort=False):
             label = f"{run}: {hardware}\n{' to '.join(sorted({rows['date'].min(), rows['date'].max()}))}"

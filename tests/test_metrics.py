@@ -56,12 +56,12 @@ def test_bootstrap_equals_scoring_each_resample_of_songs_or_of_artists(data, siz
 def test_the_interval_around_an_estimate_holds_the_average_precision_that_resampling_raises():
     rng, found = np.random.default_rng(0), []
     for _ in range(400):
-        labels = (rng.random((60, 10)) < 0.12).astype(int)
-        found.append((labels, labels + rng.normal(0, 1.2, labels.shape)))
+        found.append((labels := (rng.random((60, 10)) < 0.12) * 1, labels + rng.normal(0, 1.2, (60, 10))))
     scores = np.array([metrics.macro(*each)["average_precision"] for each in found])
     resampled = [metrics.bootstrap(*each, num_resamples=200)["average_precision"] for each in found[:100]]
     spans = [metrics.interval(values, estimate=score) for values, score in zip(resampled, scores, strict=False)]
     assert np.mean([low < scores.mean() < high for low, high in spans]) > 0.88
+    assert metrics.interval(np.array([0.5, 1.0, 1.0, 1.0]), estimate=0.95)[1] == 1  # no score is higher
 
 
 @pytest.mark.parametrize(("num_seeds", "num_songs"), [(3, 40), (5, 200)])
