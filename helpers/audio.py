@@ -116,7 +116,11 @@ def extract(folder, out, labels=None, squared_twice=False, dtype="float16", num_
         # Threads do: decoding, resampling and FFT all release Python's lock. And they start at once.
         parallel = joblib.Parallel(num_workers or -1, backend="threading", return_as="generator")
         reasons = parallel(joblib.delayed(_keep)(*clip, *settings) for clip in zip(files, kept, strict=True))
-        _pack(labels, kept, list(tqdm(reasons, "clips", len(files), unit="clip")), inputs, out)
+        try:
+            _pack(labels, kept, list(tqdm(reasons, "clips", len(files), unit="clip")), inputs, out)
+        except FileNotFoundError:
+            if not out.exists():  # else another process extracts the same, and was first
+                raise
     with suppress(*READ_ERRORS), h5py.File(out) as file:
         if file.attrs["inputs"] == inputs:
             broken = json.loads(file["broken"][()])

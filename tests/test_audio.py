@@ -278,6 +278,16 @@ def test_a_finished_file_is_used_for_the_same_inputs_only(folder, tmp_path):
         audio.extract(folder, out, labels)
 
 
+def test_a_call_that_another_one_has_overtaken_returns_what_that_has_written(folder, tmp_path, monkeypatch):
+    def overtaken(*arguments, pack=audio._pack):
+        monkeypatch.setattr(audio, "_pack", pack)
+        audio.extract(folder, tmp_path / "mel.h5")
+        pack(*arguments)
+
+    monkeypatch.setattr(audio, "_pack", overtaken)
+    assert len(audio.extract(folder, tmp_path / "mel.h5")) == 2 and read(tmp_path / "mel.h5")[0] == GOOD
+
+
 def test_a_recording_that_was_repaired_after_an_interruption_is_read_again(folder, tmp_path, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(audio, "_pack", Mock(side_effect=KeyboardInterrupt))
