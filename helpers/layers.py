@@ -10,7 +10,7 @@ def conv_block(x, i: int, filters: int, kernel: tuple[int, int], pool: tuple[int
     else:
         x = layers.Conv2D(filters, kernel, padding="same", name=f"conv{i}")(x)
         x = layers.BatchNormalization(name=f"norm{i}")(x)
-    # ELU is monotone, so it commutes with max-pooling: after it, it has 4 to 9 times fewer values to treat.
+    # ELU is monotone, so it commutes with max-pooling: after it, it has 4 to 16 times fewer values to treat.
     x = layers.MaxPooling2D(pool, name=f"pool{i}")(x)
     return layers.ELU(name=f"elu{i}")(x)
 

@@ -201,7 +201,7 @@ def size_and_time(table: pd.DataFrame, x: str, y: str):
         below.plot(rows[x] * side, [-i] * len(rows), "x", color=look["color"])
     if len(timed):
         below.set(yticks=[], ymargin=0.3, ylabel="no\nscore")
-    below.set(xscale="log", xlabel=NAMES[x] + ", runs side by side" * (step > 1))
+    below.set(xscale="log", xlabel=NAMES[x] + ", runs side by side" * score)
     ax.set(yscale="linear" if score else "log", ylabel=NAMES[y] + " (95 % interval)" * score)
     for axis in (below.xaxis,) if score else (below.xaxis, ax.yaxis):
         axis.set(major_locator=ticker.LogLocator(subs=(1, 2, 5)), minor_locator=ticker.NullLocator())
