@@ -70,14 +70,6 @@ def test_two_notebooks_that_save_at_once_lose_no_row(figures):
     assert len(pd.read_csv(figures / "demo" / "manifest.csv")) == len(list((figures / "demo").glob("*.png"))) == 16
 
 
-def test_a_fourth_run_has_marks_of_its_own():
-    row = {"network": "k2c1", "budget": "0.1M", "parameters": 1e5, "macro_auc": 0.8, "low": 0.7, "high": 0.9}
-    row |= {"oracle": 0.9, "hardware": "", "date": ""}
-    table = pd.DataFrame([row | {"run": f"run {i}"} for i in range(4)])
-    _, axes = plots.size_and_time(table, "parameters", "macro_auc")
-    assert len({line.get_fillstyle() for line in axes[0].get_lines()}) == 4
-
-
 @pytest.mark.filterwarnings("error")
 def test_names_of_any_kind_can_be_drawn():
     with plt.rc_context(plt.rcParamsDefault):  # also before `style`
