@@ -122,8 +122,8 @@ def extract(folder, out, labels=None, squared_twice=False, dtype="float16", num_
             if not out.exists():  # else another process extracts the same, and was first
                 raise
     with suppress(*READ_ERRORS), h5py.File(out) as file:
-        if file.attrs["inputs"] == inputs:
-            broken = json.loads(file["broken"][()])
+        broken = json.loads(file["broken"][()])
+        if file.attrs["inputs"] == inputs and not (broken and file.attrs["no_ffmpeg"] and shutil.which("ffmpeg")):
             shutil.rmtree(partial, ignore_errors=True)
             return pd.DataFrame([(str(folder / i), why) for i, why in broken.items()], columns=["path", "reason"])
     raise FileExistsError(f"{out} is damaged or holds other clips, labels or settings; remove it to extract again.")
@@ -148,6 +148,8 @@ def _keep(file, kept, squared_twice, dtype):
     if kept.exists():
         return None
     try:
+        if any("\ud800" <= character <= "\udfff" for character in str(file)):  # what stands for other bytes
+            raise ValueError(f"{file}: its name is not in UTF-8; rename it.")
         mel = log_mel(load_clip(file), squared_twice) if file.suffix != ".npy" else published_mel(file, squared_twice)
     except READ_ERRORS as error:
         return str(error) or type(error).__name__
@@ -166,5 +168,6 @@ def _pack(labels, kept, reasons, inputs, out):
         for row, path in enumerate(good):
             mel[row] = np.load(path)
         file["ids"], file["broken"], file.attrs["inputs"] = list(labels.index), json.dumps(broken), inputs
+        file.attrs["no_ffmpeg"] = shutil.which("ffmpeg") is None  # if it is installed later, more can be read
         if len(labels.columns):
             file["labels"], file["tags"] = labels.to_numpy(), list(map(str, labels))

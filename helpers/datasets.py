@@ -44,10 +44,12 @@ def spectrograms(data_folder: Path, num_clips: int | None = None):
     labels, split = read(folder)
     packed = paths.SNAPSHOTS / f"{paths.provenance(folder)['dataset']}_mel.h5"
     try:
-        audio.extract(folder, packed, labels)
+        broken = audio.extract(folder, packed, labels)
     except FileExistsError:
         packed.unlink()
-        audio.extract(folder, packed, labels)
+        broken = audio.extract(folder, packed, labels)
+    if len(broken):
+        print(f"{len(broken)} of {len(labels)} recordings left out: {broken['path'][0]} ({broken['reason'][0]}) ...")
     x, labels = streaming.Rows([packed], "mel"), streaming.labels([packed])
     labels, split = _tagged(labels, split[labels.index], f"{folder}, leaving out what cannot be read")
     rank, size = split.groupby(split).cumcount(), split.groupby(split).transform("size")

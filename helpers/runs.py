@@ -173,9 +173,10 @@ def evaluate(y: np.ndarray, scores: np.ndarray) -> dict[str, float]:
 
 
 def hardware() -> str:
-    """Return the names of the GPUs, if there are any that tell theirs, or the processor's and its number of cores."""
+    """Return the names of the GPUs, if Keras computes on one, or the processor's and its number of cores."""
     failed, said = subprocess.getstatusoutput("nvidia-smi --query-gpu=name --format=csv,noheader")
-    gpus = [] if failed else [name for name in said.splitlines() if name and name[0] != "["]  # such as [N/A]
+    used = re.search("gpu|cuda", str(keras.ops.zeros(1).device), re.IGNORECASE)  # one may be there, but not be used
+    gpus = [name for name in said.splitlines() if used and not failed and name and name[0] != "["]  # such as [N/A]
     cpuinfo = Path("/proc/cpuinfo").read_text() if platform.system() == "Linux" else ""
     processor = (re.findall(r"model name\s*: (.+)", cpuinfo) or [platform.machine()])[0]
     return ", ".join(gpus) or f"{processor}, {os.cpu_count()} cores"

@@ -21,10 +21,9 @@ def start(seed: int = 0) -> Path:
     """Print what this notebook runs on and return the data folder; makes the demo set if there is no other data."""
     global _started
     _started = time.monotonic()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up notes say nothing to a reader
-    # Take a GPU's memory as it is needed, or a second notebook finds none left (TensorFlow, JAX).
-    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    # No start-up notes; and a GPU's memory as it is needed, or a second notebook finds none left (TensorFlow, JAX).
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    os.environ.update(quiet | os.environ)
     # Not by the logger's level: TensorFlow sets that itself when it runs interactively.
     logging.getLogger("tensorflow").addFilter(lambda record: record.levelno >= logging.ERROR)
     plots.style()

@@ -121,7 +121,7 @@ def test_the_folder_with_recordings(tmp_path, monkeypatch):
     assert datasets.audio_folder(tmp_path) == tmp_path / "audio"  # made there
 
 
-def test_spectrograms_come_with_their_labels_and_anew_when_something_changes(tmp_path, monkeypatch):
+def test_spectrograms_come_with_their_labels_and_anew_when_something_changes(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(datasets.paths, "SNAPSHOTS", tmp_path / "snapshots")
     folder = tmp_path / "mine"
     folder.mkdir()
@@ -132,7 +132,7 @@ def test_spectrograms_come_with_their_labels_and_anew_when_something_changes(tmp
     rows = [f"{name},{'rock' if name[-5] == '1' else 'pop'},{name[:-5]}" for name in reversed(names)]
     write_table(folder, "\n".join(["path,tags,split", *rows]))
     x, labels, split, found = datasets.spectrograms(folder)
-    assert found == folder and x.shape == (11, 96, 1366, 1)
+    assert found == folder and x.shape == (11, 96, 1366, 1) and "1 of 12 recordings left out" in capsys.readouterr().out
     assert list(labels.index) == list(split.index) == sorted(names[1:])
     assert (labels["rock"] == [name[-5] == "1" for name in labels.index]).all()
     expected = audio.log_mel(audio.load_clip(folder / labels.index[0]))
