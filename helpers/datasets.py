@@ -127,11 +127,8 @@ def mtg_jamendo(folder: Path) -> tuple[pd.DataFrame, pd.Series]:
     return _tagged(labels, pd.Series(split, dtype=object), folder)
 
 
-READERS = {
-    "annotations_final.csv": magnatagatune,
-    "autotagging_top50tags-train.tsv": mtg_jamendo,
-    "tags.csv": tagged_folder,
-}
+READERS = {"annotations_final.csv": magnatagatune, "autotagging_top50tags-train.tsv": mtg_jamendo}
+READERS |= {"tags.csv": tagged_folder}
 
 
 def _read_table(source, delimiter, path_column, other_column):
@@ -164,5 +161,5 @@ def _tagged(labels, split, where):
     for path, part in split[~split.isin(PARTS)].items():
         raise ValueError(f"{where}: the part of {path} is {part!r}, not one of {PARTS}.")
     for part in [part for part in PARTS if part not in set(split)]:
-        raise ValueError(f"{where}: no recording with a tag is in {part!r}; training needs all of {PARTS}.")
+        raise ValueError(f"{where}: no recording with a tag is in {part!r}; name three artists or fill {PARTS}.")
     return labels, split

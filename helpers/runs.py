@@ -41,6 +41,8 @@ class Run(keras.callbacks.Callback):
             if not len(x) or np.shape(y) != (len(x), model.output_shape[-1]) or not np.isin(y, (0, 1)).all():
                 found = f"{len(x)} inputs, labels {np.shape(y)}"
                 raise ValueError(f"{name}, {side}: {found}; give a 0 or 1 for each of {model.output_shape[-1]} tags.")
+            if not isinstance(x, Rows) and not np.isfinite(x).all():  # pooling can lose a NaN, and nothing be learned
+                raise ValueError(f"{name}, {side}: the inputs hold NaN or infinity; mend or leave out those songs.")
             self.sides[side] = x, y, evaluate(y, np.tile(shares, (len(y), 1)))["streaming_auc"]
         self.num_epochs, self.patience = int(num_epochs), patience and int(patience)
         self.history = pd.DataFrame({"split": [], "macro_auc": []})

@@ -63,7 +63,7 @@ def mel_input(clip: np.ndarray | Path, model) -> np.ndarray:
 def predict(model, x: np.ndarray) -> np.ndarray:
     """Return the scores of the one recording in the batch `x`: float32 (num_tags,). ValueError if any is NaN."""
     scores = np.asarray(model.predict_on_batch(x), np.float32)[0]  # five times as fast as predict for a batch of one
-    if not np.isfinite(scores).all():
+    if not (np.isfinite(scores).all() and np.isfinite(x).all()):  # pooling can lose a NaN
         raise ValueError("the scores are not finite: the model has diverged, or the input holds NaN.")
     return scores
 

@@ -84,7 +84,8 @@ def run(names: list[str], save: bool) -> None:
         for process in running.values():
             process.terminate()
             process.communicate()
-    print(f"Ran {len(chosen)} notebooks in {(time.perf_counter() - start) / 60:.1f} minutes; see figures/README.md.")
+    minutes = (time.perf_counter() - start) / 60
+    print(f"Ran {len(chosen)} notebooks in {minutes:.1f} minutes; figures/<data set>/ has what they drew.")
 
 
 def execute(path: Path, save: bool = False) -> float:
@@ -104,7 +105,7 @@ def execute(path: Path, save: bool = False) -> float:
         client.execute(stderr=subprocess.DEVNULL, env=environment)
     except (CellExecutionError, DeadKernelError, TimeoutError) as error:
         plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # the kernel's traceback is coloured
-        raise RuntimeError(f"{path.name} failed:\n{plain}") from None
+        raise RuntimeError(f"{path.name} failed:\n{plain[-20_000:]}") from None  # no more fits into a pipe
     seconds = time.perf_counter() - start
     if save:
         for cell in notebook.cells:
