@@ -81,6 +81,7 @@ def interval(values: np.ndarray, level: float = 0.95, estimate: float | None = N
     return tuple(np.quantile(moved, [(1 - level) / 2, (1 + level) / 2]).tolist())
 
 
+@np.errstate(invalid="ignore")  # 0 / 0 where nothing varies: no interval
 def over_seeds(estimates, resamples, num_groups: int, level: float = 0.95) -> tuple[float, float, float]:
     """Return mean, low and high of a score, or of a difference, over seeds: a t interval for luck of seeds and songs.
 
