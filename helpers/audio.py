@@ -126,7 +126,7 @@ def extract(folder, out, labels=None, squared_twice=False, dtype="float16", num_
         if file.attrs["inputs"] == inputs and not (broken and file.attrs["no_ffmpeg"] and shutil.which("ffmpeg")):
             shutil.rmtree(partial, ignore_errors=True)
             return pd.DataFrame([(str(folder / i), why) for i, why in broken.items()], columns=["path", "reason"])
-    raise FileExistsError(f"{out} is damaged or holds other clips, labels or settings; remove it to extract again.")
+    raise FileExistsError(f"{out} is damaged, made without ffmpeg or of other clips, labels or settings; remove it.")
 
 
 def _checked(samples):

@@ -74,10 +74,12 @@ def run(names: list[str], save: bool) -> None:
                 waiting.remove(path)
                 command = [sys.executable, __file__, "one", path.name, *["--save"] * save]
                 running[path] = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-            time.sleep(0.1)
-            for path in [path for path, process in running.items() if process.poll() is not None]:
-                process = running.pop(path)
-                _, errors = process.communicate()
+            for path, process in list(running.items()):
+                try:  # also reads what it says: into a full pipe it would wait for ever
+                    _, errors = process.communicate(timeout=0.1)
+                except subprocess.TimeoutExpired:
+                    continue
+                del running[path]
                 if process.returncode:
                     raise SystemExit(errors or f"{path.name}: its process was ended ({process.returncode}).")
     finally:
@@ -105,7 +107,7 @@ def execute(path: Path, save: bool = False) -> float:
         client.execute(stderr=subprocess.DEVNULL, env=environment)
     except (CellExecutionError, DeadKernelError, TimeoutError) as error:
         plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # the kernel's traceback is coloured
-        raise RuntimeError(f"{path.name} failed:\n{plain[-20_000:]}") from None  # no more fits into a pipe
+        raise RuntimeError(f"{path.name} failed:\n{plain}") from None
     seconds = time.perf_counter() - start
     if save:
         for cell in notebook.cells:

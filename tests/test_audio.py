@@ -239,7 +239,7 @@ def test_extraction_packs_the_good_and_lists_the_broken(folder, tmp_path, monkey
     assert "empty file" in broken["reason"][0] and "no audio" in broken["reason"][1]
     assert os.listdir(out.parent) == ["mel.h5"]
     assert "not in UTF-8" in audio._keep(folder / "Beyonc\udce9.wav", tmp_path / "other.npy", False, "float32")
-    with pytest.raises(FileExistsError, match="extract again"):
+    with pytest.raises(FileExistsError, match="without ffmpeg"):
         audio.extract(folder, out, dtype="float32")
     shutil.rmtree(folder / "ü b")
     with pytest.raises(ValueError, match=r"no recording could be read: .*empty\.mp3"):

@@ -166,7 +166,7 @@ def test_the_runner_knows_every_notebook_waits_for_what_one_needs_and_says_what_
     assert set(series.AFTER) >= {path.name[:2] for path in NOTEBOOKS}
     wait = "import pathlib, time\nwhile not pathlib.Path('other').exists(): time.sleep(0.1)"
     made = "import pathlib\npathlib.Path('other').touch()"
-    failing = "raise ValueError('no such song')"
+    failing = "raise ValueError('no such song ' * 20_000)"  # more than a pipe holds
     run = small_series(tmp_path / "n", nb00="1", nb01=wait, nb02=made, nb06="assert open('other')", nb08=failing)
     result = run("00", "01", "02", "06")  # 01 and 02 end only if they run side by side, 06 only after both
     assert result.returncode == 0, result.stderr
