@@ -29,6 +29,8 @@ def data_folder() -> Path:
     folder = Path(chosen).expanduser().resolve()
     if not folder.is_dir():
         raise FileNotFoundError(f"CRNN_DATA={chosen!r}: {folder} is not a folder; set it to the data's full path.")
+    if folder.name in ("demo", "models") and not is_synthetic(folder):
+        raise ValueError(f"CRNN_DATA={chosen!r}: figures/{folder.name}/ is the project's own; rename your folder.")
     return folder
 
 

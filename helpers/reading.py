@@ -1,7 +1,6 @@
 """Find files and read them on all cores, or on the cluster of `joblib.parallel_config("dask")`; list broken ones."""
 
 import os
-import warnings
 from concurrent.futures import BrokenExecutor
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ DIED = "the process that read this file died"
 
 
 def find_files(root: Path, suffix: str) -> list[Path]:
-    """Return the absolute paths below `root` that end with `suffix` in either case, sorted; warn if there are none."""
+    """Return absolute paths below `root` that end with `suffix` in either case, sorted; FileNotFoundError if none."""
     found, folders, first = [], [os.path.abspath(root)], {}
     for folder in folders:  # which grows; a link may lead back up, and some drives give every folder the inode 0
         new = first.setdefault(os.path.realpath(folder), folder) == folder
@@ -26,8 +25,8 @@ def find_files(root: Path, suffix: str) -> list[Path]:
             wanted = entry.is_dir() or entry.name.lower().endswith(suffix.lower())
             if wanted and not entry.name.startswith("."):  # macOS leaves a `._x.h5` beside `x.h5`
                 (folders if entry.is_dir() else found).append(entry.path)
-    if not found:
-        warnings.warn(f"{root} holds no {f'{suffix} file'.strip()}; is it the right folder?", stacklevel=2)
+    if suffix and not found:
+        raise FileNotFoundError(f"{root} holds no {suffix} file; is it the right folder?")
     return [Path(path) for path in sorted(found)]
 
 

@@ -84,7 +84,7 @@ def _unpacked(value):
 
 def _files(dataset):
     """Return a hash of path, size and time of each file that a snapshot is made of, or "" if there are none."""
-    suffixes = (".h5", ".json") if Path(dataset).is_dir() else ()
-    files = [path for suffix in suffixes for path in reading.find_files(dataset, suffix) if path.exists()]
+    found = reading.find_files(dataset, "") if Path(dataset).is_dir() else []
+    files = [path for path in found if path.suffix.lower() in (".h5", ".json") and path.exists()]
     stats = [(os.path.relpath(path, dataset), path.stat()) for path in files]
     return joblib.hash([(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]) if files else ""

@@ -74,8 +74,6 @@ def write(dataset, vocabulary, segments, folder, match="exact", files_per_shard=
         parts[shard_of.setdefault(path.stem, i // files_per_shard)].append(path)  # copies meet, and are found out
     for path in reading.find_files(dataset, ".json"):
         tags[shard_of.get(path.stem)].append(path)
-    if not parts:
-        raise ValueError(f"{dataset} holds no .h5 file; give the folder with the data.")
     how = {"vocabulary": list(vocabulary), "segments": int(segments), "match": match}
     make = partial(_make, how | {"mismatches": sorted(joining.read_mismatches(dataset))}, paths.provenance(dataset))
     work = [(Path(folder, f"{i:04}-of-{len(parts):04}.h5"), files, tags[i]) for i, files in parts.items()]

@@ -42,6 +42,11 @@ def test_data_is_the_demo_set_unless_a_folder_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("CRNN_DATA", "music")
     with pytest.raises(FileNotFoundError, match=f"'music': {tmp_path / 'music'} is not a folder"):
         paths.data_folder()
+    (tmp_path / "demo").mkdir()
+    monkeypatch.setenv("CRNN_DATA", "demo")  # not the synthetic set: its figures would lie among those of real files
+    with pytest.raises(ValueError, match="figures/demo/ is the project's own; rename your folder"):
+        paths.data_folder()
+    monkeypatch.setenv("CRNN_DATA", "music")
     inside = tmp_path / "music" / "audio"
     inside.mkdir(parents=True)
     assert paths.data_folder() == tmp_path / "music"

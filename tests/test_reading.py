@@ -31,8 +31,8 @@ def read_number(path, deadly=()):
 
 
 def test_files_at_any_depth_in_order_without_hidden_ones(tmp_path):
-    with pytest.warns(UserWarning, match=r"holds no \.h5 file;"):
-        assert find_files(tmp_path, ".h5") == []
+    with pytest.raises(FileNotFoundError, match=r"holds no \.h5 file;"):
+        find_files(tmp_path, ".h5")
     with pytest.raises(FileNotFoundError, match="nowhere"):
         find_files(tmp_path / "nowhere", ".h5")
     for name in ("b.h5", "a/z/y/x.H5", "a/b.h5", "a/._b.h5", "a/b.json", ".hidden/c.h5", "a b/ü.h5"):
