@@ -8,6 +8,7 @@ python notebooks/series.py stamp --repo owner/name --ref branch     write naviga
 import argparse
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -157,6 +158,7 @@ def main() -> None:
     parser.add_argument("--repo", default=REPO, help="GitHub owner/name for the badges")
     parser.add_argument("--ref", default=REF, help="branch or tag for the badges")
     options = parser.parse_intermixed_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Ended before it was done."))  # and with it what it has started
     if options.action == "run":
         run(options.names, options.save)
     elif options.action == "one":
