@@ -51,8 +51,7 @@ def as_on_disk(path: Path) -> Path:
 
 def _read(path, limit):
     """Return the centre `limit` samples at 12 kHz, or all; fewer if the recording is shorter."""
-    path = as_on_disk(path)
-    mono, rate, delay = _decode(path)
+    mono, rate, delay = _decode(path := as_on_disk(path))
     total = math.ceil((len(mono) + delay) * SR / rate)
     limit = limit or total
     first = max(0, (total - limit) // 2)

@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from gzip import BadGzipFile
 from http.client import HTTPException
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
@@ -116,8 +116,15 @@ def unpack(archive: Path, folder: Path) -> None:
                 shutil.unpack_archive(archive, whole, "zip")
             else:
                 with tarfile.open(archive) as file:
-                    file.extractall(whole, tqdm(file, archive.name, unit=" files"), filter="data")
+                    file.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.4 and later have it
+                    file.extractall(whole, map(_plain, tqdm(file, archive.name, unit=" files")))
                     file.fileobj.read()  # only padding is left, but at its end gzip verifies its checksum
         except (tarfile.TarError, zipfile.BadZipFile, BadGzipFile, zlib.error, EOFError) as error:
             raise ValueError(f"{archive} is damaged or no safe archive ({error}); delete it, run again.") from error
         next(Path(whole).iterdir()).replace(folder)
+
+
+def _plain(member):
+    if not (member.isreg() or member.isdir()) or {"/", ".."} & set(PurePosixPath(member.name).parts):
+        raise tarfile.TarError(f"{member.name} is no plain file inside it")
+    return member

@@ -60,9 +60,8 @@ def save(fig: plt.Figure, name: str, provenance: dict, table: pd.DataFrame | Non
             table.round(6).to_csv(temporary, index=False, lineterminator="\n")
     _write(fig, target, label)
     notebook = os.environ.get("CRNN_NOTEBOOK") or os.environ.get("JPY_SESSION_NAME", "")  # of `series.py`, or Jupyter's
-    row = {"figure": name, "notebook": Path(notebook).stem, "dataset": provenance["dataset"]}
-    row |= {"synthetic": provenance["synthetic"], "label": label, "preset": paths.preset()}
-    row["date"] = f"{pd.Timestamp.now('UTC'):%Y-%m-%d}"
+    row = {"figure": name, "notebook": Path(notebook).stem} | {key: provenance[key] for key in ("dataset", "synthetic")}
+    row |= {"label": label, "preset": paths.preset(), "date": f"{pd.Timestamp.now('UTC'):%Y-%m-%d}"}
     row["versions"] = f"matplotlib {matplotlib.__version__}, numpy {np.__version__}, pandas {pd.__version__}"
     row["table_sha256"] = "" if table is None else _checksum(target.with_suffix(".csv"))
     _enter(target.with_name("manifest.csv"), row)

@@ -8,10 +8,9 @@ from keras import Model, layers, ops, saving
 
 from helpers import download, models, paths
 
-FILE = "music_tagger_crnn_weights_tensorflow.h5"
+FILE, SIZE = "music_tagger_crnn_weights_tensorflow.h5", 1_649_464  # bytes
 HOME = "https://github.com/keunwoochoi/music-auto_tagging-keras"
 URLS = [f"{HOME}/raw/{state}/data/{FILE}" for state in ("master", "90b294091adaada477b9003201dd20a9fe15a3c1")]
-SIZE = 1_649_464  # bytes
 SHA256 = "df63638de9f3113780768181670c554f122fbd1297c63c065836d70a251115a8"
 WIDTHS = (64, 128, 128, 128, 32, 32)  # four convolutions, two GRUs
 RENAMED = {"time_norm": "bn_0_freq", "tags": "output"}

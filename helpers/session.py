@@ -14,8 +14,6 @@ import pandas as pd
 
 from helpers import demo, paths, plots, snapshots, tags
 
-PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "h5py", "scikit-learn", "librosa")
-
 
 def start(seed: int = 0) -> Path:
     """Print what this notebook runs on and return the data folder; makes the demo set if there is no other data."""
@@ -28,7 +26,8 @@ def start(seed: int = 0) -> Path:
     logging.getLogger("tensorflow").addFilter(lambda record: record.levelno >= logging.ERROR)
     plots.style()
     np.random.seed(seed)  # noqa: NPY002 - the legacy generator is what third-party code may use
-    found = {name: next((each.version for each in distributions(name=name)), "not installed") for name in PACKAGES}
+    packages = "tensorflow keras numpy pandas h5py scikit-learn librosa".split()
+    found = {name: next((each.version for each in distributions(name=name)), "not installed") for name in packages}
     print(", ".join(f"{name} {version}" for name, version in {"Python": platform.python_version(), **found}.items()))
     gpu = "yes" if shutil.which("nvidia-smi") else "none found (fine for the demo; see 04 for Colab's)"
     print(f"Backend: {os.environ.get('KERAS_BACKEND', 'tensorflow')}. GPU: {gpu}. CPU cores: {os.cpu_count()}.")
@@ -65,8 +64,7 @@ def songs(snapshot: str, dataset: Path, segments: tuple[int, ...]) -> dict[int, 
 
     `snapshot`: a file's path, or name in `paths.SNAPSHOTS`, with its like of the other numbers; "upload" asks on Colab.
     """
-    path = Path(snapshot).expanduser()
-    path = path if path.is_file() else paths.SNAPSHOTS / path
+    path = path if (path := Path(snapshot).expanduser()).is_file() else paths.SNAPSHOTS / path
     files = sorted({path.with_name(re.sub(r"segments-\d+", f"segments-{count}", path.name)) for count in segments})
     if not snapshot:
         files = snapshots.ensure(dataset, tags.vocabulary(dataset), segments)

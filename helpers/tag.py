@@ -47,8 +47,7 @@ def features(path: Path, model) -> np.ndarray:
 
 def _analysed(path):
     try:
-        record = json.loads(path.read_bytes())
-        segments = record.get("audio_analysis", record)["segments"]
+        segments = (record := json.loads(path.read_bytes())).get("audio_analysis", record)["segments"]
         return np.array([segment["pitches"] for segment in segments], np.float32).reshape(len(segments), 12)
     except (*READ_ERRORS, AttributeError) as error:
         raise ValueError(f"{path} is no analysis with `segments` of 12 `pitches` each: {error!r}.") from error
