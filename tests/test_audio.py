@@ -20,7 +20,6 @@ from helpers import audio, paths
 
 
 def tones(*frequencies, seconds=30, rate=12_000):
-    """Return equally loud sines as float32 samples."""
     time_ = np.arange(round(seconds * rate)) / rate
     return (0.5 * np.mean([np.sin(2 * np.pi * f * time_) for f in frequencies], axis=0)).astype(np.float32)
 
@@ -209,7 +208,6 @@ def test_a_cache_that_cannot_be_written_breaks_no_recording(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Return a folder with three recordings and two broken ones."""
     root = tmp_path / "music"
     (root / "ü b").mkdir(parents=True)
     for number in range(3):

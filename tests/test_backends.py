@@ -1,7 +1,6 @@
-"""JAX and PyTorch: the networks' answers, and training.
+"""JAX and PyTorch (`make test-backends` installs JAX): the networks' answers, and training.
 
-`make test-backends` installs JAX and runs these; a backend that is not installed is skipped. Each runs in a process of
-its own, because Keras chooses its backend when it is imported.
+Each in a process of its own, because Keras chooses its backend when it is imported.
 """
 
 import os
@@ -44,7 +43,6 @@ print(*history["loss"][::2])
 
 
 def run(backend, folder):
-    """Let a backend answer and train; return its scores and losses."""
     if find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed; see make test-backends")
     folder.mkdir()

@@ -26,7 +26,6 @@ CLIPS = {"0/one.mp3": ["guitar", "slow"], "b/two.mp3": ["guitar"], "c/three.mp3"
 
 
 def mtat(tags=("weird", "never", "slow", "no voice", "guitar"), clips=CLIPS):
-    """Return a table in the layout of annotations_final.csv."""
     rows = [["clip_id", *tags, "mp3_path"]]
     rows += [[i, *(int(tag in carried) for tag in tags), path] for i, (path, carried) in enumerate(clips.items())]
     return pd.DataFrame(rows).to_csv(sep="\t", index=False, header=False, quoting=csv.QUOTE_ALL)

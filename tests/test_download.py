@@ -93,7 +93,6 @@ SONGS = {"Set/A/B/TRAB1.h5": b"one" * 1000, "Set/A/C/TRAC1.json": b"{}", "Set/LI
 
 
 def make(path, members=SONGS):
-    """Write `members`, name -> bytes, as .zip or .tar.gz; return the path."""
     if path.suffix == ".zip":
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, content in members.items():

@@ -16,7 +16,6 @@ def song(tmp_path, write_song):
 
 
 def only_reason(folder, fields=()):
-    """Return why the only file below `folder` is broken."""
     tracks, broken = read_tracks(folder, 1, fields)
     assert len(tracks) == 0 and len(broken) == 1
     return broken["reason"][0]

@@ -5,8 +5,10 @@ import os
 import subprocess
 import sys
 import time
+from importlib.metadata import distributions
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from helpers import paths, session
 
@@ -42,11 +44,6 @@ def test_data_is_the_demo_set_unless_a_folder_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("CRNN_DATA", "music")
     with pytest.raises(FileNotFoundError, match=f"'music': {tmp_path / 'music'} is not a folder"):
         paths.data_folder()
-    (tmp_path / "demo").mkdir()
-    monkeypatch.setenv("CRNN_DATA", "demo")  # not the synthetic set: its figures would lie among those of real files
-    with pytest.raises(ValueError, match="figures/demo/ is the project's own; rename your folder"):
-        paths.data_folder()
-    monkeypatch.setenv("CRNN_DATA", "music")
     inside = tmp_path / "music" / "audio"
     inside.mkdir(parents=True)
     assert paths.data_folder() == tmp_path / "music"
@@ -54,6 +51,17 @@ def test_data_is_the_demo_set_unless_a_folder_is_named(monkeypatch, tmp_path):
     for folder in (inside, inside.parent):
         (folder / paths.DEMO_MARKER).touch()
     assert paths.provenance(inside) == {"dataset": "music", "synthetic": True}
+    (tmp_path / "demo").mkdir()
+    monkeypatch.setenv("CRNN_DATA", "demo")  # real files, whose figures would lie among those of the demo set
+    with pytest.raises(ValueError, match="figures/demo/ is the project's own; rename your folder"):
+        paths.data_folder()
+
+
+def test_every_package_can_be_installed_with_the_oldest_python():
+    pins = (paths.ROOT / "constraints.txt").read_text().lower().split()
+    pinned = [package for package in distributions() if f"{package.name}=={package.version}".lower() in pins]
+    needs = {package.name: package.metadata["Requires-Python"] or "" for package in pinned}
+    assert not [name for name, python in needs.items() if "3.11.0" not in SpecifierSet(python)]
 
 
 def test_atomic_shows_the_old_file_or_the_whole_new_one_and_names_it_when_the_disk_is_full(tmp_path):

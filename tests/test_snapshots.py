@@ -126,7 +126,6 @@ def stored(data, tmp_path, monkeypatch):
 
 
 def upload(*files, monkeypatch):
-    """Let Colab's dialog give these files."""
     monkeypatch.syspath_prepend(paths.ROOT / "tests" / "colab")
     google = pytest.importorskip("google.colab.files")
     monkeypatch.setattr(google, "upload", lambda: {path.name: path.read_bytes() for path in files})

@@ -14,7 +14,6 @@ from helpers import audio, metrics, models
 
 @pytest.fixture
 def skewed():
-    """Random labels of 4,000 songs whose 20 tags are carried by 30 % down to 2 % of them."""
     base_rates = np.geomspace(0.3, 0.02, 20)
     return base_rates, (np.random.default_rng(0).random((4000, 20)) < base_rates).astype(int)
 

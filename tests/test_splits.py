@@ -11,7 +11,6 @@ NUM_SONGS = 300
 
 @pytest.fixture
 def artists():
-    """Return the artists of the songs, in two spellings: some have many, most have few."""
     numbers = (np.random.default_rng(0).random(NUM_SONGS) ** 2 * 90).astype(int)
     return pd.Series([f"Artist {n}" if i % 2 else f"ARTIST {n}" for i, n in enumerate(numbers)])
 

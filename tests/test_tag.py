@@ -19,7 +19,6 @@ MEL = (96, 1366, 1)
 
 
 def tiny(shape, num_tags=50, **options):
-    """Return a network that averages over time, then mixes what is left."""
     keras.utils.set_random_seed(1)
     inputs = keras.Input(shape)
     x = layers.Flatten()(layers.AveragePooling2D((1, shape[1]))(inputs))
@@ -38,7 +37,6 @@ def saved(model, path, **record):
 
 @pytest.fixture
 def music(tmp_path):
-    """Return a folder of three recordings of 40, 2 and 35 seconds, and a file that is none."""
     folder = tmp_path / "music"
     (folder / "more").mkdir(parents=True)
     for seed, (name, seconds) in enumerate({"a.wav": 40, "b.flac": 2, "more/c.wav": 35}.items()):
@@ -64,7 +62,6 @@ def refused(capsys, *arguments):
 
 
 def test_real_recordings_get_the_published_scores(real_data, tmp_path, monkeypatch, capsys):
-    """And broken ones are reported."""
     monkeypatch.setattr(paths, "DATA", tmp_path)
     (tmp_path / "pretrained").mkdir()
     shutil.copy(real_data / "choi2016" / pretrained.FILE, tmp_path / "pretrained")
