@@ -125,7 +125,7 @@ class Run(keras.callbacks.Callback):
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of (x, y), in an order that depends on seed and epoch alone; Keras reads ahead in a thread."""
+    """Batches of (x, y), in an order that depends on seed and epoch alone."""
 
     def __init__(self, x, y, batch_size, seed, augment):
         super().__init__()
