@@ -40,7 +40,6 @@ def make_tags(names, tags=None):
 
 @pytest.fixture
 def pair():
-    """Return tracks and tags of the songs in NAMES, the tags in another order and with a song more."""
     tags = [(row[0], row[3], row[4]) for row in NAMES][::-1]
     return make_tracks([row[:3] for row in NAMES]), make_tags([("T9", "x", "y"), *tags])
 

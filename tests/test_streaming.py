@@ -16,7 +16,6 @@ SEGMENTS = 252
 
 @pytest.fixture
 def files(tmp_path):
-    """Three files of 5, 0 and 7 rows (12, 24) of chroma, with labels, and their contents as one array."""
     rng = np.random.default_rng(0)
     x = rng.random((12, 12, 24)).astype("float16")
     y = (rng.random((12, 3)) < 0.5).astype("uint8")

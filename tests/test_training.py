@@ -28,7 +28,6 @@ def make_data():
 
 
 def tiny(units=0):
-    """Return a network of one or two dense layers, whose automatic names differ from call to call."""
     inputs = keras.Input((4,))
     x = keras.layers.Dense(units)(inputs) if units else inputs
     return keras.Model(inputs, keras.layers.Dense(3, activation="sigmoid")(x))
