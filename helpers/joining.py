@@ -30,8 +30,7 @@ def read_mismatches(data_folder: Path) -> set[str]:
     """Return the track ids in `sid_mismatches.txt`, the MSD's list of wrongly matched songs; none if it is absent."""
     if not (path := Path(data_folder, "sid_mismatches.txt")).is_file():
         return set()
-    ids = set(re.findall(r"<SO\w{16} (TR\w{16})>", path.read_text(encoding="utf-8", errors="replace")))
-    if not ids:
+    if not (ids := set(re.findall(r"<SO\w{16} (TR\w{16})>", path.read_text(encoding="utf-8", errors="replace")))):
         raise ValueError(f"{path} has no line like 'ERROR: <song_id track_id> ...'; download it again or delete it.")
     return ids
 

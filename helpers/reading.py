@@ -17,7 +17,7 @@ DIED = "the process that read this file died"
 
 
 def find_files(root: Path, suffix: str) -> list[Path]:
-    """Return absolute paths below `root` that end with `suffix` in either case, sorted; FileNotFoundError if none."""
+    """Return paths below `root` that end with `suffix` (any case), sorted; FileNotFoundError if none, but for ""."""
     found, folders, first = [], [os.path.abspath(root)], {}
     for folder in folders:  # which grows; a link may lead back up, and some drives give every folder the inode 0
         new = first.setdefault(os.path.realpath(folder), folder) == folder

@@ -64,7 +64,8 @@ def songs(snapshot: str, dataset: Path, segments: tuple[int, ...]) -> dict[int, 
 
     `snapshot`: a file's path, or name in `paths.SNAPSHOTS`, with its like of the other numbers; "upload" asks on Colab.
     """
-    path = path if (path := Path(snapshot).expanduser()).is_file() else paths.SNAPSHOTS / path
+    path = Path(snapshot).expanduser()
+    path = path if path.is_file() else paths.SNAPSHOTS / path
     files = sorted({path.with_name(re.sub(r"segments-\d+", f"segments-{count}", path.name)) for count in segments})
     if not snapshot:
         files = snapshots.ensure(dataset, tags.vocabulary(dataset), segments)
