@@ -25,7 +25,7 @@ redraw: $(VENV)/ready
 long: $(VENV)/ready
 	$(RUN) notebooks/long_run.py
 
-# Hours: five folds by artist on real songs, for notebook 08: make real CRNN_DATA=<folder>. Stop it and go on as you like.
+# Hours: five folds by artist on real songs, for notebook 08: make real CRNN_DATA=data/billboard. Stop it and go on as you like.
 real: $(VENV)/ready
 	$(RUN) notebooks/real_music.py
 
@@ -85,6 +85,6 @@ $(COLAB)/ready: tests/colab/packages-2026-08-19.txt
 	$(COLAB)/bin/python -m pip uninstall -qq --yes pip
 	touch $@
 
-# Removes what the commands made, the environment and downloaded data included.
+# Removes the environments, the demo set, snapshots and all that was trained; what was downloaded stays.
 clean:
 	rm -rf $(VENV) $(COLAB) results data/demo data/snapshots

@@ -28,7 +28,7 @@ except RuntimeError:  # numba may not write its cache beside librosa
 
 N_FFT, HOP_LENGTH, N_MELS = 512, 256, 96
 AMIN, TOP_DB = 1e-10, 80.0
-CHROMA_N_FFT = 2048  # 0.17 s: shorter than most segments, long enough to tell semitones apart from 130 Hz up
+CHROMA_N_FFT = 2048  # 0.17 s: shorter than most segments, long enough to tell semitones apart from 197 Hz up
 ONSETS = dict(delta=0.1, wait=6)  # librosa's peak picking, set to give about as many segments as MSD songs have
 BLOCK = 256  # frames: their spectra fit into the processor's cache
 SUFFIXES = set(".aac .aif .aifc .aiff .au .caf .flac .m4a .mp3 .mp4 .oga .ogg .opus .w64 .wav .wma".split())

@@ -345,7 +345,7 @@ def show_pitches(segments_pitches: np.ndarray, title: str = "", ax=None, starts:
     look = {"cmap": "magma", "vmin": 0, "vmax": 1, "rasterized": True}
     image = ax.pcolormesh(edges, np.arange(13) - 0.5, np.asarray(segments_pitches).T, **look)
     ax.figure.colorbar(image, ax=ax, label="strength")
-    ax.set_yticks(range(0, 12, 3), ["C", "D♯", "F♯", "A"])
+    ax.set_yticks((0, 4, 7, 9), "CEGA", fontsize="small")
     ax.set(title=plain(title), xlabel="segment" if starts is None else "seconds", ylabel="pitch class")
     ax.label_outer()
     return ax.figure, ax

@@ -2,7 +2,7 @@
 
 Stop it when you like; it goes on where it was. After each predictor its rows in three tables in `figures/<data set>/`
 are replaced: `real_music_folds.csv` (a row a predictor and fold), `real_music_by_tag.csv` (a row a predictor and tag)
-and `real_music_history.csv` (a row an epoch). Notebook 08 draws from them.
+and `real_music_history.csv` (a row an epoch). Notebook 08 draws those of `billboard`.
 """
 
 from datetime import UTC, datetime
