@@ -143,7 +143,7 @@ def training_curves(table: pd.DataFrame, by: str = "segments"):
     """
     table = table.assign(seed=table.get("seed", 0), size=table.get("size", ""))
     colors, lines = _colors(table[by]), dict(zip(table["size"].unique(), ("-", "--"), strict=False))
-    fig, axes = plt.subplots(1, 3, figsize=(11, 3.9), dpi=55, sharex=True, sharey=True)
+    fig, axes = plt.subplots(1, 3, figsize=(11, 3.9), dpi=80, sharex=True, sharey=True, gridspec_kw={"wspace": 0.07})
     train, held_out = ("train", "training songs, dropout on"), ("held_out", "held-out songs, dropout off")
     panels = ((*train, "streaming_auc"), (*held_out, "streaming_auc"), (*held_out, "macro_auc"))
     for ax, (split, title, score) in zip(axes, panels, strict=True):

@@ -6,6 +6,8 @@ python notebooks/series.py stamp --repo owner/name --ref branch     write naviga
 """
 
 import argparse
+import base64
+import io
 import os
 import re
 import signal
@@ -17,6 +19,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
+from PIL import Image
 
 HERE = Path(__file__).resolve().parent
 SETUP = """\
@@ -118,8 +121,17 @@ def execute(path: Path, save: bool = False) -> float:
             cell.metadata.pop("execution", None)
             if cell.cell_type == "code":  # without TensorFlow's greeting, which no setting of its own turns off
                 cell.outputs = [output for output in cell.outputs if "absl::" not in output.get("text", "")]
+                for data in (output.data for output in cell.outputs if "image/png" in output.get("data", {})):
+                    data["image/png"] = smaller(data["image/png"])
         nbformat.write(notebook, path)
     return seconds
+
+
+def smaller(png: str) -> str:
+    """Return a PNG file in base64 with at most 256 colours, which none will miss in a plot: a third of the size."""
+    picture, file = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB"), io.BytesIO()
+    picture.quantize(dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+    return base64.b64encode(file.getvalue()).decode()
 
 
 def setup_cell(repo: str, ref: str) -> str:

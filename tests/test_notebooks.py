@@ -54,7 +54,7 @@ def test_stored_outputs_are_of_one_linear_run_and_small(path):
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     outputs = [output for cell in cells for output in cell.outputs]
     assert not any(output.output_type == "error" or output.get("name") == "stderr" for output in outputs)
-    assert path.stat().st_size < 500_000
+    assert path.stat().st_size < 300_000
     text = "".join(str(out.get("text", "")) + str(out.get("data", {}).get("text/plain", "")) for out in outputs)
     assert not re.search(r"(/root|/home|/tmp|/work|/Users)/", text), "a path of the author's machine"
     assert "Data: demo (synthetic demo data" in text
