@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from helpers import paths
 from helpers.decoding import NUM_SAMPLES, SR, as_on_disk, load, load_clip  # noqa: F401
-from helpers.reading import READ_ERRORS, find_files
+from helpers.reading import READ_ERRORS, explain, find_files
 
 try:
     import librosa.onset
@@ -88,18 +88,22 @@ def segments_pitches(samples: np.ndarray) -> np.ndarray:
     return librosa.util.normalize(rows, axis=1, threshold=AMIN, fill=True)
 
 
+def recordings(folder: Path) -> list[Path]:
+    """Return the files below `folder` that are named like recordings, sorted."""
+    return [path for path in find_files(folder, "") if path.suffix.lower() in SUFFIXES]
+
+
 def extract(folder, out, labels=None, squared_twice=False, dtype="float16", num_workers=None) -> pd.DataFrame:
     """Write `log_mel` of every recording below `folder` to one HDF5 file; return `broken` (`path`, `reason`).
 
     `out` gets `mel`, `dtype` (clips, 96, 1366); `ids`, the paths relative to `folder`, sorted; `broken` as JSON.
     `labels` (0 or 1, a column a tag, by such paths) chooses the files; `out` then has `labels`, uint8, and `tags`, too.
-    `num_workers`: threads, None: all cores. A killed call goes on from `<out>.partial`. FileNotFoundError without
-    `folder`, ValueError if nothing can be read or `labels` are wrong, FileExistsError if `out` holds anything else.
+    `num_workers`: threads, None: all cores. A killed call goes on from `<out>.partial`. FileNotFoundError if
+    `folder` holds none, ValueError if no one can be read or `labels` are wrong, FileExistsError if `out` is another's.
     """
     folder, out, partial = Path(folder).resolve(), Path(out), Path(f"{out}.partial")
     if labels is None:
-        found = [path for path in find_files(folder, "") if path.suffix.lower() in SUFFIXES]
-        labels = pd.DataFrame(index=[path.relative_to(folder).as_posix() for path in found])
+        labels = pd.DataFrame(index=[path.relative_to(folder).as_posix() for path in recordings(folder)])
     names = pd.Index([normalize("NFC", name) for name in labels.index])
     if not names.is_unique:
         raise ValueError(f"labels has several rows for {names[names.duplicated()][0]}; keep one.")
@@ -152,7 +156,7 @@ def _keep(file, kept, squared_twice, dtype):
             raise ValueError(f"{file}: its name is not in UTF-8; rename it.")
         mel = log_mel(load_clip(file), squared_twice) if file.suffix != ".npy" else published_mel(file, squared_twice)
     except READ_ERRORS as error:
-        return str(error) or type(error).__name__
+        return explain(error)
     with paths.atomic(kept) as temporary:
         np.save(temporary, mel.astype(dtype))
 
@@ -163,7 +167,8 @@ def _pack(labels, kept, reasons, inputs, out):
     if not good:
         raise ValueError(f"no recording could be read: {list(broken.items())[:3]}; nothing was written to {out}.")
     labels, one = labels.drop(index=list(broken)), np.load(good[0])
-    with paths.atomic(out) as temporary, h5py.File(temporary, "w") as file:
+    packed = good[0].with_name("packed.h5")  # in the folder that is removed in the end, also if this is killed
+    with paths.atomic(packed) as temporary, h5py.File(temporary, "w") as file:
         mel = file.create_dataset("mel", (len(good), *one.shape), one.dtype, chunks=(1, *one.shape))
         for row, path in enumerate(good):
             mel[row] = np.load(path)
@@ -171,3 +176,4 @@ def _pack(labels, kept, reasons, inputs, out):
         file.attrs["no_ffmpeg"] = shutil.which("ffmpeg") is None  # if it is installed later, more can be read
         if len(labels.columns):
             file["labels"], file["tags"] = labels.to_numpy(), list(map(str, labels))
+    packed.replace(out)

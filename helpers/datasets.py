@@ -11,7 +11,7 @@ from unicodedata import normalize
 
 import pandas as pd
 
-from helpers import audio, demo, joining, paths, reading, streaming
+from helpers import audio, demo, joining, paths, streaming
 
 PARTS = ["train", "valid", "test"]
 MTAT_PARTS = dict.fromkeys("0123456789ab", "train") | {"c": "valid"} | dict.fromkeys("def", "test")  # by folder
@@ -29,8 +29,7 @@ def audio_folder(data_folder: Path) -> Path:
     folder = Path(data_folder)
     if paths.is_synthetic(folder) and not (folder / "tags.csv").is_file():
         return demo.ensure(folder, sound=True) / "audio"
-    found = any(path.suffix.lower() in audio.SUFFIXES for path in reading.find_files(folder, ""))
-    return folder if found else demo.ensure(sound=True) / "audio"
+    return folder if audio.recordings(folder) else demo.ensure(sound=True) / "audio"
 
 
 def spectrograms(data_folder: Path, num_clips: int | None = None):
@@ -78,8 +77,6 @@ def magnatagatune(folder: Path, num_tags: int = 50) -> tuple[pd.DataFrame, pd.Se
     """
     source = Path(folder) / "annotations_final.csv"
     table = _read_table(source, "\t", "mp3_path", "clip_id").drop(columns="clip_id")
-    if not table.isin(["0", "1"]).all(axis=None):
-        raise ValueError(f"{source} has tags that are neither 0 nor 1; download it again.")
     split = pd.Series(table.index.str.split("/").str[0].map(MTAT_PARTS), table.index)
     labels = (table == "1").astype("uint8")
     return _tagged(labels[labels.sum().sort_index().nlargest(num_tags).index], split, source)
@@ -120,8 +117,6 @@ def mtg_jamendo(folder: Path) -> tuple[pd.DataFrame, pd.Series]:
         if header[3:] != ["PATH", "DURATION", "TAGS"] or min(map(len, rows), default=0) < 6:
             raise ValueError(f"{source} is no list of tracks with their tags, separated by tabs; download it again.")
         for _, _, _, path, _, *names in rows:
-            if path in split:
-                raise ValueError(f"{source} lists {path}, which is in {split[path]!r} already; download it again.")
             carried[path], split[path] = "|".join(names), part
     labels = pd.Series(carried, dtype=object).rename_axis("path").str.get_dummies().astype("uint8")
     return _tagged(labels, pd.Series(split, dtype=object), folder)
@@ -141,8 +136,6 @@ def _read_table(source, delimiter, path_column, other_column):
     header = table.iloc[0].tolist()
     if missing := [name for name in (path_column, other_column) if name not in header]:
         raise ValueError(f"{source} has no column {missing[0]!r}, only {header}; separate them by {delimiter!r}.")
-    if len(set(header)) < len(header):
-        raise ValueError(f"{source} has two columns {Counter(header).most_common(1)[0][0]!r}; keep one.")
     table = table[1:].set_axis(header, axis=1)
     files = [PureWindowsPath(name) for name in table[path_column]]  # which sees C:/ and \\ on every system
     for name, file in zip(table.pop(path_column), files, strict=True):

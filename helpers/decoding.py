@@ -1,4 +1,4 @@
-"""Recordings as samples: all that can be decoded, from the first to the last, whatever a header promises."""
+"""Recordings as samples: all of a stream that can be decoded, whatever its header promises."""
 
 import io
 import math
@@ -7,7 +7,6 @@ import re
 import subprocess
 import warnings
 from contextlib import suppress
-from itertools import pairwise
 from pathlib import Path
 from unicodedata import normalize
 
@@ -17,11 +16,9 @@ import soxr
 
 SR, NUM_SAMPLES = 12_000, 349_440  # Hz; 29.12 s, which makes 1366 frames
 MP3_DELAY = 529  # samples at the file's own rate, whatever it is: what every MP3 decoder adds at the start
-# How a stream begins, also where several were joined: with an Ogg codec's first page, with an MP3's header frame.
-OGG = re.compile(rb"OggS\0[\x02\x06].{22}(?:\x01vorbis|OpusHead|\x7fFLAC|Speex)", re.DOTALL)
-MP3 = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]..(?:..)?\0{9,32}(?:Xing|Info)", re.DOTALL)
-LAME = re.compile(MP3.pattern + rb"\0\0\0\x0f.{112}[^\0]", re.DOTALL)  # this frame tells the encoder's delay
-ID3 = re.compile(rb"(?:3DI.{7})?\0*ID3...(.{4})", re.DOTALL)  # the size: four bytes of seven bits
+# An MP3's first frame, where it tells the encoder's delay; an ID3 tag with its size, four bytes of seven bits.
+LAME = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]..(?:..)?\0{9,32}(?:Xing|Info)\0\0\0\x0f.{112}[^\0]", re.DOTALL)
+ID3 = re.compile(rb"(?:3DI.{7})?\0*ID3...(.{4})", re.DOTALL)
 
 
 def load_clip(path: Path) -> np.ndarray:
@@ -51,41 +48,36 @@ def as_on_disk(path: Path) -> Path:
 
 def _read(path, limit):
     """Return the centre `limit` samples at 12 kHz, or all; fewer if the recording is shorter."""
-    mono, rate, delay = _decode(path := as_on_disk(path))
-    total = math.ceil((len(mono) + delay) * SR / rate)
+    samples, total = _decode(path := as_on_disk(path))
     limit = limit or total
     first = max(0, (total - limit) // 2)
-    samples = (mono if rate == SR else soxr.resample(mono, rate, SR, "HQ"))[first : first + limit]
+    samples = samples[first : first + limit]
     if not len(samples) or not np.abs(samples).max() < 1e6:  # times full amplitude; true for NaN, too
         raise ValueError(f"{path} has no samples, or NaN, infinite or absurdly large ones; repair it or leave it out.")
     return samples
 
 
 def _decode(path):
-    """Return (float32 mono samples, their rate, how many were cut as MP3 delay) of all streams in the file."""
+    """Return a file's float32 mono samples at 12 kHz, and how many they are with the delay of an MP3's decoder."""
     if not path.stat().st_size:
         raise ValueError(f"{path} is an empty file; copy or download it again, or leave it out.")
     try:
-        start = {"OGG": OGG, "MP3": MP3}.get(soundfile.info(bytes(path)).format)  # a name need not be UTF-8
+        is_mp3 = soundfile.info(bytes(path)).format == "MP3"  # a name need not be UTF-8
     except (soundfile.SoundFileError, TypeError) as error:  # TypeError: named .raw
         return _convert(path, error)
-    content = path.read_bytes() if start else b""
-    begins = {match.start() for match in start.finditer(content)} if start else set()
-    at = 0  # an MP3's first frame comes after any ID3 tags, zeros and other things
-    while start is MP3 and (tag := ID3.match(content, at)):
+    content, at = path.read_bytes() if is_mp3 else b"", 0
+    while tag := ID3.match(content, at):
         at = tag.end() + sum(byte << shift for byte, shift in zip(tag[1], (21, 14, 7, 0), strict=True))
-    begins.add(re.compile(rb"\xff[\xe2-\xfe]|\Z").search(content, at).start() if start is MP3 else 0)
-    parts, cut, rate = [], 0, None
-    for begin, end in pairwise([*sorted(begins), len(content)]):
-        delay = MP3_DELAY if start is MP3 and not LAME.match(content, begin) else 0
-        stream = (_Endless if delay else io.BytesIO)(content[begin:end]) if start else bytes(path)
-        with suppress(soundfile.SoundFileError), soundfile.SoundFile(stream) as file:  # it may hold nothing but tags
-            mono, rate = _mono(file, path)[delay:], rate or file.samplerate
-            parts.append(mono if file.samplerate == rate else soxr.resample(mono, file.samplerate, rate))
-            cut += delay
-    if not parts:
-        return _convert(path, "no stream can be decoded")
-    return parts[0] if len(parts) == 1 else np.concatenate(parts), rate, cut
+    # An MP3's first frame comes after any ID3 tags, zeros and other things.
+    first = re.compile(rb"\xff[\xe2-\xfe]|\Z").search(content, at).start()
+    delay = MP3_DELAY if is_mp3 and not LAME.match(content, first) else 0
+    stream = (_Endless if delay else io.BytesIO)(content[first:]) if is_mp3 else bytes(path)
+    try:
+        with soundfile.SoundFile(stream) as file:
+            mono, count = _mono(file, path, delay)
+            return mono, math.ceil(count * SR / file.samplerate)
+    except soundfile.SoundFileError as error:  # it may hold nothing but tags
+        return _convert(path, error)
 
 
 class _Endless(io.BytesIO):
@@ -95,17 +87,20 @@ class _Endless(io.BytesIO):
         return super().seek(2**40 if (offset, whence) == (0, io.SEEK_END) else offset, whence)
 
 
-def _mono(file, path):
-    """Decode all that can be; return float32 (samples,)."""
+def _mono(file, path, delay):
+    """Decode all that can be; return float32 (samples,) at 12 kHz, without `delay`, and how many the file has."""
     file.seekable = lambda: False  # else soundfile believes the header's length, and seeks after each block
-    parts = [np.empty(0, np.float32)]
+    resampler = soxr.ResampleStream(file.samplerate, SR, 1, "float32", "HQ")  # hours at 48 kHz would fill the memory
+    parts, count = [], 0
     with suppress(soundfile.SoundFileError):
         while len(block := file.read(2**15, "float32", always_2d=True)):  # so much is lost at most before damage
-            parts.append(sum(block.T) / np.float32(file.channels))  # faster than mean(axis=1)
-    samples = np.concatenate(parts)
-    if len(samples) < file.frames < 2**32:  # larger numbers stand for an unknown length
-        warnings.warn(f"{path}: only {len(samples) / file.samplerate:.1f} s can be decoded, not all.", stacklevel=5)
-    return samples
+            mono = sum(block.T) / np.float32(file.channels)  # faster than mean(axis=1)
+            parts.append(resampler.resample_chunk(mono[max(0, delay - count) :]))
+            count += len(block)
+    parts.append(resampler.resample_chunk(np.empty(0, np.float32), last=True))
+    if count < file.frames < 2**32:  # larger numbers stand for an unknown length
+        warnings.warn(f"{path}: only {count / file.samplerate:.1f} s can be decoded, not all.", stacklevel=5)
+    return np.concatenate(parts), count
 
 
 def _convert(path, problem):
@@ -117,4 +112,5 @@ def _convert(path, problem):
         reason = getattr(error, "stderr", b"not found; if the file plays, install ffmpeg").decode(errors="replace")
         reason = f"{getattr(problem, 'error_string', problem)}); ffmpeg: {' '.join(reason.split())[-200:]}"
         raise ValueError(f"{path} is no audio that libsndfile reads ({reason}; else leave it out.") from None
-    return np.frombuffer(bytearray(done.stdout), "<f4"), SR, 0
+    samples = np.frombuffer(bytearray(done.stdout), "<f4")
+    return samples, len(samples)

@@ -82,8 +82,8 @@ def interval(values: np.ndarray, level: float = 0.95, estimate: float | None = N
 
 
 @np.errstate(invalid="ignore")  # 0 / 0 where nothing varies: no interval
-def over_seeds(estimates, resamples, num_groups: int, level: float = 0.95) -> tuple[float, float, float]:
-    """Return mean, low and high of a score, or of a difference, over seeds: a t interval for luck of seeds and songs.
+def over_seeds(estimates, resamples, num_groups: int) -> tuple[float, float, float]:
+    """Return mean, low and high of a score, or a difference, over seeds: a 95 % t interval for luck of seeds and songs.
 
     `estimates` (num_seeds,); `resamples` (num_seeds, num_resamples): the `bootstrap` of each, the same resamples of
     `num_groups` songs or artists. The variances of both kinds add up (degrees of freedom: Welch, Satterthwaite).
@@ -91,7 +91,7 @@ def over_seeds(estimates, resamples, num_groups: int, level: float = 0.95) -> tu
     estimates, of_songs = np.asarray(estimates, float), np.nanvar(np.mean(resamples, axis=0), ddof=1)
     of_seeds = estimates.var(ddof=1) / len(estimates) if len(estimates) > 1 else 0.0
     freedom = (of_seeds + of_songs) ** 2 / (of_seeds**2 / max(1, len(estimates) - 1) + of_songs**2 / (num_groups - 1))
-    reach = stats.t.ppf((1 + level) / 2, freedom) * np.sqrt(of_seeds + of_songs)
+    reach = stats.t.ppf(0.975, freedom) * np.sqrt(of_seeds + of_songs)
     return tuple((estimates.mean() + np.array([0, -reach, reach])).tolist())
 
 

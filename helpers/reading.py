@@ -1,6 +1,8 @@
 """Find files and read them on all cores, or on the cluster of `joblib.parallel_config("dask")`; list broken ones."""
 
+import errno
 import os
+import warnings
 from concurrent.futures import BrokenExecutor
 from functools import partial
 from pathlib import Path
@@ -10,8 +12,10 @@ import pandas as pd
 from joblib.externals.loky import get_reusable_executor
 from tqdm import tqdm
 
-# What a damaged file can raise, in h5py or json. Anything else is a bug of ours and stops the run.
+# What a damaged file can raise, in h5py, json or a decoder. Anything else is a bug of ours and stops the run.
 READ_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, ArithmeticError, MemoryError)
+# The drive is gone, or too many files are open: no fault of the file. The run stops, and can be taken up again.
+GONE = {errno.ENOTCONN, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE}
 CHUNK, FEW = 32, 2_000  # files that a process reads at a time; files that one has read before others have started
 DIED = "the process that read this file died"
 
@@ -21,6 +25,9 @@ def find_files(root: Path, suffix: str) -> list[Path]:
     found, folders, first = [], [os.path.abspath(root)], {}
     for folder in folders:  # which grows; a link may lead back up, and some drives give every folder the inode 0
         new = first.setdefault(os.path.realpath(folder), folder) == folder
+        if folder != folders[0] and not os.access(folder, os.R_OK | os.X_OK):  # such as a disk's lost+found
+            warnings.warn(f"{folder} may not be read; what is in it is left out.", stacklevel=2)
+            continue
         for entry in sorted(os.scandir(folder), key=lambda entry: entry.name) if new else []:
             wanted = entry.is_dir() or entry.name.lower().endswith(suffix.lower())
             if wanted and not entry.name.startswith("."):  # macOS leaves a `._x.h5` beside `x.h5`
@@ -57,9 +64,15 @@ def _try(read_one, paths):
         try:
             results.append(read_one(path))
         except READ_ERRORS as error:  # our own checks raise ValueError and speak plainly
-            prefix = "" if isinstance(error, ValueError) else "cannot be read: "
-            results.append(prefix + (str(error) or type(error).__name__))
+            results.append(("" if isinstance(error, ValueError) else "cannot be read: ") + explain(error))
     return results
+
+
+def explain(error: Exception) -> str:
+    """Return what `error` says of a file; raise it anew if no file is to blame."""
+    if getattr(error, "errno", None) in GONE:
+        raise error
+    return str(error) or type(error).__name__
 
 
 def spread(work, items: list, num_workers: int | None = None):

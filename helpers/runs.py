@@ -177,8 +177,8 @@ def evaluate(y: np.ndarray, scores: np.ndarray) -> dict[str, float]:
 def hardware() -> str:
     """Return the names of the GPUs, if Keras computes on one, or the processor's and the number of cores in use."""
     failed, said = subprocess.getstatusoutput("nvidia-smi --query-gpu=name --format=csv,noheader")
-    used = re.search("gpu|cuda", str(keras.ops.zeros(1).device), re.IGNORECASE)  # one may be there, but not be used
+    used = re.search("gpu|cuda|mps", str(keras.ops.zeros(1).device), re.IGNORECASE)  # one may be there, but not be used
     gpus = [name for name in said.splitlines() if used and not failed and name and name[0] != "["]  # such as [N/A]
     name = re.findall("model name\\s*: (.+)", Path("/proc/cpuinfo").read_text()) if platform.system() == "Linux" else []
     cores = f"{os.environ.get('TF_NUM_INTRAOP_THREADS', os.cpu_count())} of {os.cpu_count()} cores"  # `series.py`
-    return ", ".join(gpus) or f"{(name or [platform.machine()])[0]}, {cores}"
+    return ", ".join(gpus) or f"{(name or [platform.machine()])[0]}, {'its GPU' if used else cores}"

@@ -36,14 +36,19 @@ def ensure(dataset: Path, vocabulary: list[str], segments: tuple[int, ...], fold
             return found
     if not files:
         raise FileNotFoundError(f"{dataset} holds no .h5 or .json file to make {found[0]} of.")
-    tracks, tags = msd.read_tracks(dataset)[0], lastfm.read_tags(dataset)[0]
+    (tracks, broken), (tags, broken_tags) = msd.read_tracks(dataset), lastfm.read_tags(dataset)
+    for path, reason in pd.concat([broken, broken_tags]).head(1).to_numpy():
+        print(f"{len(broken) + len(broken_tags)} files cannot be read and are left out: {path} ({reason}) ...")
     joined = [joining.join(tracks, tags, vocabulary, count, mismatches=wrong) for count in segments]
+    for songs, _ in joined:
+        songs.attrs["files"] = files  # of before the reading: what came meanwhile is not in it
     return [save(songs, dataset, report, folder) for songs, report in joined]
 
 
 def save(songs: pd.DataFrame, dataset: Path, report: dict | None = None, folder: Path | None = None) -> Path:
     """Write `songs` and `report` of `joining.join`; ValueError for any column but text, numbers and arrays of them."""
-    attrs = songs.attrs | {"files": _files(dataset) if len(songs) == songs.attrs.get("num_songs") else "some songs"}
+    files = songs.attrs.get("files") or _files(dataset)
+    attrs = songs.attrs | {"files": files if len(songs) == songs.attrs.get("num_songs") else "some songs"}
     attrs["provenance"] = paths.provenance(dataset) | {key: attrs[key] for key in ("segments", "match")}
     attrs["provenance"] |= {"num_songs": len(songs), "steps": report["steps"].to_dict("list") if report else {}}
     columns = {name: [_packed(name, value) for value in songs[name].tolist()] for name in songs}

@@ -69,14 +69,14 @@ def write(dataset, vocabulary, segments, folder, match="exact", files_per_shard=
     Returns (shards, report): `steps` of `join`, summed, and `broken`. JSON files must be named after the track ids.
     A shard of 8,000 files takes 0.4 GB of memory, and is made again only if its files or an argument changed.
     """
-    parts, shard_of, tags = defaultdict(list), {}, defaultdict(list)
+    parts, shard_of, tags, folder = defaultdict(list), {}, defaultdict(list), Path(folder).absolute()  # for workers
     for i, path in enumerate(reading.find_files(dataset, ".h5")):
         parts[shard_of.setdefault(path.stem, i // files_per_shard)].append(path)  # copies meet, and are found out
     for path in reading.find_files(dataset, ".json"):
         tags[shard_of.get(path.stem)].append(path)
     how = {"vocabulary": list(vocabulary), "segments": int(segments), "match": match}
     make = partial(_make, how | {"mismatches": sorted(joining.read_mismatches(dataset))}, paths.provenance(dataset))
-    work = [(Path(folder, f"{i:04}-of-{len(parts):04}.h5"), files, tags[i]) for i, files in parts.items()]
+    work = [(folder / f"{i:04}-of-{len(parts):04}.h5", files, tags[i]) for i, files in parts.items()]
     done = map(make, work) if num_workers == 1 else reading.spread(make, work, num_workers)
     # Where a file has killed the process, this one makes the shard, and lets others read each file alone.
     reports = [report or make(item, 2) for item, report in zip(work, tqdm(done, "shards", len(work)), strict=True)]

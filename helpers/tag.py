@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers import audio, tags
-from helpers.reading import READ_ERRORS, find_files
+from helpers.reading import READ_ERRORS, explain
 
 
 def load_model(path: Path | None = None):
@@ -76,8 +76,7 @@ def find_recordings(places: list[Path]) -> list[Path]:
     """Return the files among `places` as they are, and for each folder the recordings below it, sorted."""
     found = []
     for place in map(Path, places):
-        inside = find_files(place, "") if place.is_dir() else []
-        found += [file for file in inside if file.suffix.lower() in audio.SUFFIXES] or [place]
+        found += (audio.recordings(place) if place.is_dir() else []) or [place]
     return found
 
 
@@ -89,7 +88,7 @@ def tag_files(model, files: list[Path]):
                 try:
                     yield path, predict(model, future.result()), None
                 except READ_ERRORS as error:
-                    yield path, None, (str(error) or type(error).__name__).removeprefix(f"{path} ")
+                    yield path, None, explain(error).removeprefix(f"{path} ")
 
 
 def _network(path, tags_file):

@@ -112,15 +112,6 @@ def test_lengths_that_a_header_does_not_know_are_found_by_decoding(write):
     assert soundfile.info(mp3).duration < 30 and 40 <= len(audio.load(mp3)) / 12_000 < 40.1
 
 
-@pytest.mark.parametrize("options", [dict(format="OGG"), dict(format="OGG", subtype="OPUS"), dict(format="MP3")])
-def test_joined_streams_are_read_to_the_end(write, options):
-    one, two = (write(tones(f, seconds=4, rate=24_000), 24_000, f"{f}.x", **options) for f in (440, 880))
-    expected = np.concatenate([audio.load(one), audio.load(two)])
-    one.write_bytes(one.read_bytes() + two.read_bytes())
-    apart = np.flatnonzero(np.abs(audio.load(one) - expected) > 1e-6)  # the resampler goes on across the joint
-    assert len(expected) == 96_000 and (np.abs(apart - 48_000) < 700).all()
-
-
 def test_files_that_are_no_audio_are_named(tmp_path, write, monkeypatch):
     monkeypatch.setenv("PATH", "")
     (tmp_path / "empty.mp3").touch()

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import pytest
 
 from helpers import audio, datasets
 
@@ -53,9 +52,3 @@ def test_published_spectrograms_are_taken_and_missing_ones_listed(tmp_path, monk
     monkeypatch.setattr(datasets.paths, "SNAPSHOTS", tmp_path / "snapshots")
     x, labels, _, folder = datasets.spectrograms(tmp_path)  # no recordings are needed
     assert folder == tmp_path and x.shape == (3, 96, 1366, 1) and len(labels) == 3
-
-
-def test_a_track_in_two_lists_is_refused(tmp_path):
-    write_lists(tmp_path, {part: [("00/1.mp3", "genre---rock")] for part in ("train", "validation", "test")})
-    with pytest.raises(ValueError, match=r"00/1\.mp3"):
-        datasets.read(tmp_path)

@@ -1,7 +1,9 @@
 """Finding files, and reading them in parallel without losing one."""
 
+import errno
 import os
 from functools import partial
+from unittest import mock
 
 import joblib
 import pytest
@@ -30,7 +32,7 @@ def read_number(path, deadly=()):
     return {"track_id": number % 149, "process": os.getpid()}
 
 
-def test_files_at_any_depth_in_order_without_hidden_ones(tmp_path):
+def test_files_at_any_depth_in_order_without_hidden_ones(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match=r"holds no \.h5 file;"):
         find_files(tmp_path, ".h5")
     with pytest.raises(FileNotFoundError, match="nowhere"):
@@ -41,6 +43,9 @@ def test_files_at_any_depth_in_order_without_hidden_ones(tmp_path):
     (tmp_path / "a" / "loop").symlink_to(tmp_path)
     found = [path.relative_to(tmp_path).as_posix() for path in find_files(tmp_path, ".h5")]
     assert found == ["a b/ü.h5", "a/b.h5", "a/z/y/x.H5", "b.h5"]
+    monkeypatch.setattr(os, "access", lambda folder, mode: not folder.endswith("z"))
+    with pytest.warns(UserWarning, match="z may not be read"):
+        assert len(find_files(tmp_path, ".h5")) == 3
 
 
 def test_result_does_not_depend_on_the_number_of_workers(numbered, monkeypatch):
@@ -53,6 +58,11 @@ def test_result_does_not_depend_on_the_number_of_workers(numbered, monkeypatch):
         rows, broken_too = read_all(read_number, numbered, num_workers, "files")
         assert numbers(rows) == numbers(alone)
         assert broken_too.equals(broken) and {row["process"] for row in rows} != {os.getpid()}
+
+
+def test_a_drive_that_has_gone_ends_the_run(numbered):
+    with pytest.raises(OSError, match="endpoint"):
+        read_all(mock.Mock(side_effect=OSError(errno.ENOTCONN, "Transport endpoint is not connected")), numbered, 1)
 
 
 def test_a_file_that_kills_its_reader_is_the_only_one_lost(numbered):

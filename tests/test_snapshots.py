@@ -81,10 +81,15 @@ def test_a_snapshot_of_other_inputs_is_made_anew(tmp_path, monkeypatch):
     assert found(one) == "BE"  # damaged
     snapshots.save(snapshots.load(path)[:1], one, None, store)
     assert found(one) == "BE"  # one that holds some of the songs
+    (one / "sid_mismatches.txt").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(lastfm, "read_tags", lambda root, read=lastfm.read_tags: write_set(one, "G") and read(root))
+        assert found(one) == "BEF"  # one came while the others were read
+    assert found(one) == "BEFG"
     monkeypatch.setattr(msd, "read_tracks", None)
-    assert found(one) == "BE"  # what is as it was is not read
+    assert found(one) == "BEFG"  # what is as it was is not read
     shutil.rmtree(one)
-    assert found(one) == "BE"  # a snapshot travels without the files
+    assert found(one) == "BEFG"  # a snapshot travels without the files
     with pytest.raises(FileNotFoundError, match=r"data holds no \.h5"):
         found(one, "pop")
 
