@@ -39,7 +39,6 @@ book: $(VENV)/ready
 start: $(VENV)/ready
 	$(VENV)/bin/jupyter lab notebooks/00_start_here.ipynb
 
-test: export TF_NUM_INTRAOP_THREADS ?= 1
 test: $(VENV)/ready
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
