@@ -72,7 +72,8 @@ def run(names: list[str], save: bool) -> None:
     subprocess.run([sys.executable, "-c", "import librosa.onset, librosa.feature"], check=True)
     waiting = sorted(chosen, key=lambda path: list(AFTER).index(path.name[:2]))
     running: dict[Path, subprocess.Popen] = {}
-    environment = THREADS | os.environ if len(chosen) > 1 else None
+    shared = len(chosen) > 1 and os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
+    environment = THREADS | os.environ if shared else None
     try:
         while waiting or running:
             busy = {path.name[:2] for path in [*waiting, *running]}
