@@ -98,8 +98,9 @@ def extract(folder, out, labels=None, squared_twice=False, dtype="float16", num_
 
     `out` gets `mel`, `dtype` (clips, 96, 1366); `ids`, the paths relative to `folder`, sorted; `broken` as JSON.
     `labels` (0 or 1, a column a tag, by such paths) chooses the files; `out` then has `labels`, uint8, and `tags`, too.
-    `num_workers`: threads, None: all cores. A killed call goes on from `<out>.partial`. FileNotFoundError if
-    `folder` holds none, ValueError if no one can be read or `labels` are wrong, FileExistsError if `out` is another's.
+    `num_workers`: threads, None: all cores. A killed call goes on from `<out>.partial`. Without `labels`
+    FileNotFoundError if there is no `folder`; ValueError if nothing can be read or `labels` are wrong; FileExistsError
+    if `out` holds anything else.
     """
     folder, out, partial = Path(folder).resolve(), Path(out), Path(f"{out}.partial")
     if labels is None:

@@ -136,6 +136,8 @@ def _read_table(source, delimiter, path_column, other_column):
     header = table.iloc[0].tolist()
     if missing := [name for name in (path_column, other_column) if name not in header]:
         raise ValueError(f"{source} has no column {missing[0]!r}, only {header}; separate them by {delimiter!r}.")
+    if len(set(header)) < len(header):
+        raise ValueError(f"{source} has two columns {Counter(header).most_common(1)[0][0]!r}; keep one.")
     table = table[1:].set_axis(header, axis=1)
     files = [PureWindowsPath(name) for name in table[path_column]]  # which sees C:/ and \\ on every system
     for name, file in zip(table.pop(path_column), files, strict=True):

@@ -26,7 +26,8 @@ def load_clip(path: Path) -> np.ndarray:
 
     Reads what libsndfile reads, else what ffmpeg does, if installed. Channels are averaged; zeros follow a shorter one.
     An MP3 decoder's delay is cut, but counts when the centre is found, as in published spectrograms; with a LAME header
-    libsndfile has cut it. FileNotFoundError; ValueError if nothing can be decoded, or NaN, infinite or absurd samples.
+    libsndfile has cut it. Where files were joined into one, the first is read. FileNotFoundError; ValueError if nothing
+    can be decoded, or NaN, infinite or absurd samples.
     """
     samples = _read(Path(path), NUM_SAMPLES)
     return np.pad(samples, (0, NUM_SAMPLES - len(samples)))
@@ -112,5 +113,4 @@ def _convert(path, problem):
         reason = getattr(error, "stderr", b"not found; if the file plays, install ffmpeg").decode(errors="replace")
         reason = f"{getattr(problem, 'error_string', problem)}); ffmpeg: {' '.join(reason.split())[-200:]}"
         raise ValueError(f"{path} is no audio that libsndfile reads ({reason}; else leave it out.") from None
-    samples = np.frombuffer(bytearray(done.stdout), "<f4")
-    return samples, len(samples)
+    return (samples := np.frombuffer(bytearray(done.stdout), "<f4")), len(samples)

@@ -14,8 +14,6 @@ from tqdm import tqdm
 
 # What a damaged file can raise, in h5py, json or a decoder. Anything else is a bug of ours and stops the run.
 READ_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, ArithmeticError, MemoryError)
-# The drive is gone, or too many files are open: no fault of the file. The run stops, and can be taken up again.
-GONE = {errno.ENOTCONN, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE}
 CHUNK, FEW = 32, 2_000  # files that a process reads at a time; files that one has read before others have started
 DIED = "the process that read this file died"
 
@@ -69,8 +67,8 @@ def _try(read_one, paths):
 
 
 def explain(error: Exception) -> str:
-    """Return what `error` says of a file; raise it anew if no file is to blame."""
-    if getattr(error, "errno", None) in GONE:
+    """Return what `error` says of a file; raise it anew if none is to blame: the drive is gone, too many are open."""
+    if getattr(error, "errno", None) in {errno.ENOTCONN, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE}:
         raise error
     return str(error) or type(error).__name__
 

@@ -66,6 +66,7 @@ def test_a_tagged_folder(tmp_path, encoding, newline):
     [
         ("", "cannot be read"),
         ("path,genre\na.wav,rock\n", "no column 'tags', only ['path', 'genre']"),
+        ("path,tags,tags\na.wav,rock,pop\n", "two columns 'tags'"),
         ("path,tags\na.wav,\nb.wav,|\n", "no recording with a tag"),
         ("path,tags\nJo\u0301ga.wav,rock\n./J\u00f3ga.wav,pop\n", "J\u00f3ga.wav' twice"),
         *[(f"path,tags\n{path},rock\n", "must be relative") for path in ("b/../../a.wav", "/a.wav", "C:/a", "b\\a")],

@@ -94,7 +94,7 @@ def test_quirks_have_about_the_real_shares(folder):
         assert (song.segments_pitches.max(axis=1) == 1).all() and song.segments_timbre.std() > 10
         assert (np.diff([0, *song.segments_start, song.duration]) >= 0).all()
     # 1,400 songs and their sound stay below 150 MB: arrays that nothing reads take no space.
-    assert np.mean([path.stat().st_size for path in folder.rglob("*.h5")]) < 82_000
+    assert np.mean([path.stat().st_size for path in folder.rglob("*.h5")]) < 75_000
 
 
 def test_labels_follow_the_stated_probabilities():
