@@ -62,24 +62,16 @@ def choose(preset: str, use_drive: bool = False) -> str:
 def songs(snapshot: str, dataset: Path, segments: tuple[int, ...]) -> dict[int, pd.DataFrame]:
     """Return the songs by number of `segments`, of `dataset` or of what `snapshot` names; ValueError if one is missing.
 
-    `snapshot`: a file's path, or name in `paths.SNAPSHOTS`, with its like of the other numbers; "upload" asks on Colab.
+    `snapshot`: a file's path, or name in `paths.SNAPSHOTS`, with its like of the other numbers; "" makes them.
     """
     path = Path(snapshot).expanduser()
     path = path if path.is_file() else paths.SNAPSHOTS / path
     files = sorted({path.with_name(re.sub(r"segments-\d+", f"segments-{count}", path.name)) for count in segments})
     if not snapshot:
         files = snapshots.ensure(dataset, tags.vocabulary(dataset), segments)
-    elif snapshot == "upload":
-        from google.colab import files as dialog  # exists on Colab only
-
-        files = []
-        for name, data in dialog.upload().items():
-            files.append(paths.SNAPSHOTS / name)
-            with paths.atomic(files[-1]) as temporary:
-                temporary.write_bytes(data)
     found = {table.attrs["segments"]: table for table in map(snapshots.load, files)}
     origins = {"{dataset} (synthetic: {synthetic})".format(**table.attrs["provenance"]) for table in found.values()}
-    about = f"{sorted(found)} segments of {' and '.join(sorted(origins))} in {', '.join(map(str, files)) or 'no file'}"
+    about = f"{sorted(found)} segments of {' and '.join(sorted(origins))} in {', '.join(map(str, files))}"
     if len(origins) > 1 or not found.keys() >= set(segments):
         raise ValueError(f"SNAPSHOT has {about}; give {segments} of one data set: notebook 01 makes a file of each.")
     if snapshot:

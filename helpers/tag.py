@@ -72,14 +72,6 @@ def top(scores: np.ndarray, vocabulary: list[str], count: int = 5) -> dict[str, 
     return {vocabulary[i]: float(scores[i]) for i in np.argsort(-scores, kind="stable")[:count]}
 
 
-def find_recordings(places: list[Path]) -> list[Path]:
-    """Return the files among `places` as they are, and for each folder the recordings below it, sorted."""
-    found = []
-    for place in map(Path, places):
-        found += (audio.recordings(place) if place.is_dir() else []) or [place]
-    return found
-
-
 def tag_files(model, files: list[Path]):
     """Yield (path, scores, None), or (path, None, reason) if one cannot be tagged, in the order of `files`."""
     with ThreadPoolExecutor() as pool:  # decoding releases Python's lock
@@ -114,7 +106,9 @@ def _network(path, tags_file):
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return 0 if every file was tagged, 1 if any was not (2 if nothing could begin)."""
     parser = argparse.ArgumentParser("python -m helpers.tag", description="Print the likeliest tags of recordings.")
-    parser.add_argument("files", nargs="+", metavar="FILE", help="a recording, a folder of them, a song's analysis")
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="a recording, a folder of them, a song's analysis"
+    )
     parser.add_argument("--model", type=Path, help="a .keras file you trust; without it Choi's CRNN of 2016")
     parser.add_argument("--tags", type=Path, help="text file with the names of the model's outputs, one a line")
     parser.add_argument("--top", type=int, default=5, help="tags a recording (default: 5)")
@@ -125,7 +119,8 @@ def main(arguments: list[str] | None = None) -> int:
         stream.reconfigure(errors="backslashreplace")  # no name ends the run
     try:
         model, names = _network(options.model, options.tags)
-        files = find_recordings(options.files)
+        found = ((audio.recordings(place) if place.is_dir() else []) or [place] for place in options.files)
+        files = [file for files in found for file in files]
     except (OSError, ValueError) as error:
         parser.error(str(error))
     rows = []

@@ -130,13 +130,7 @@ def stored(data, tmp_path, monkeypatch):
     return files
 
 
-def upload(*files, monkeypatch):
-    monkeypatch.syspath_prepend(paths.ROOT / "tests" / "colab")
-    google = pytest.importorskip("google.colab.files")
-    monkeypatch.setattr(google, "upload", lambda: {path.name: path.read_bytes() for path in files})
-
-
-def test_a_notebook_takes_snapshots_by_path_by_name_or_by_upload_without_their_data(stored, monkeypatch, capsys):
+def test_a_notebook_takes_snapshots_by_path_or_by_name_without_their_data(stored, tmp_path, capsys):
     def check(snapshot):
         data = session.songs(snapshot, paths.ROOT / "no-such-data", (12, 20))
         assert [joining.pitches(data[count]).shape for count in (12, 20)] == [(2, 12, 12, 1), (2, 12, 20, 1)]
@@ -144,16 +138,17 @@ def test_a_notebook_takes_snapshots_by_path_by_name_or_by_upload_without_their_d
         assert "data (synthetic: False)" in capsys.readouterr().out
 
     check(str(stored[0]))
-    upload(*stored, monkeypatch=monkeypatch)
-    check("upload")
-    check(stored[0].name)  # the upload was kept
+    shutil.copytree(tmp_path / "drive", tmp_path / "here")
+    check(stored[0].name)
 
 
-def test_a_wrong_snapshot_is_named_and_what_to_do_is_said(stored, tmp_path, monkeypatch):
+def test_a_wrong_snapshot_is_named_and_what_to_do_is_said(stored, tmp_path):
     other = shutil.copy(stored[0], tmp_path / "other.pkl")
     with pytest.raises(ValueError, match=r"has \[12\] segments .*other\.pkl; give \(12, 20\) .* notebook 01"):
         session.songs(str(other), tmp_path, (12, 20))
-    mixed = snapshots.ensure(write_set(tmp_path / "b"), ["rock", "jazz"], (20,), tmp_path)
-    upload(stored[0], *mixed, monkeypatch=monkeypatch)
+    (mixed,) = snapshots.ensure(write_set(tmp_path / "b"), ["rock", "jazz"], (20,), tmp_path)
+    mixed.replace(stored[1])
     with pytest.raises(ValueError, match=r"of b \(.*\) and data \(.* of one data set"):
-        session.songs("upload", tmp_path, (12, 20))
+        session.songs(str(stored[0]), tmp_path, (12, 20))
+    with pytest.raises(FileNotFoundError, match=r"No snapshot at .*elsewhere\.pkl; notebook 01 makes it"):
+        session.songs("elsewhere.pkl", tmp_path, (12, 20))

@@ -1,8 +1,8 @@
 """Runs the notebooks as on Colab: its packages, its folders, a stand-in for `google.colab`, and nothing installed.
 
 `make test-colab` builds the environment and calls this. Each notebook gets a fresh machine, as each badge gives one;
-then, in the test preset, snapshots are uploaded or lie on Drive, a session breaks off and is taken up again, and the
-project itself lies on Drive. NOTEBOOKS="00 04" chooses; the preset of the first part is `CRNN_PRESET` or demo.
+then, in the test preset, snapshots lie on Drive, a session breaks off and is taken up again, and the project itself
+lies on Drive. NOTEBOOKS="00 04" chooses; the preset of the first part is `CRNN_PRESET` or demo.
 """
 
 import os
@@ -79,7 +79,6 @@ def become_colab(source: Path, content: Path) -> None:
         "GIT_CONFIG_VALUE_0": f"https://github.com/{series.REPO}",
         "PIP_NO_INDEX": "1",  # this environment has no pip; another one that is found would get nowhere
         "PYTHONPATH": str(HERE),  # for google.colab
-        "COLAB_UPLOAD": str(source / "upload"),  # what the stand-in for its dialog takes
     }
     os.environ.setdefault("CRNN_PRESET", "demo")
     for name in ("CRNN_DATA", "CRNN_ROOT"):
@@ -87,11 +86,9 @@ def become_colab(source: Path, content: Path) -> None:
 
 
 def snapshots_and_sessions(source: Path, content: Path) -> dict[str, bool]:
-    """Train on the snapshots of 01 that are uploaded or lie on Drive; break off there, and go on on a new machine."""
+    """Train on the snapshots of 01 on Drive; break off, and go on on a new machine."""
     drive = content / "drive" / "MyDrive" / f"{NAME}-data"
     ran = {"01 keeps on Drive": run(source, content, "01", "Drive", USE_DRIVE=True)}
-    shutil.copytree(drive / "snapshots", source / "upload")
-    ran["04 by upload"] = run(source, content, "04", "upload", SNAPSHOT="upload")
     named = {"USE_DRIVE": True, "SNAPSHOT": str(next(drive.glob("snapshots/*.pkl"), "none"))}
     broken_off = not run(source, content, "04", "Drive", BREAK_OFF, **named)
     histories = {path: path.read_text() for path in drive.glob("results/**/history.csv")}

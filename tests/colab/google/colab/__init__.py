@@ -3,6 +3,6 @@
 `google` beside it has no `__init__.py`: it must stay a namespace package, or `google.protobuf` would be hidden.
 """
 
-from google.colab import drive, files, userdata
+from google.colab import drive
 
-__all__ = ["drive", "files", "userdata"]
+__all__ = ["drive"]
