@@ -37,7 +37,7 @@ book: $(VENV)/ready
 
 # Sets up, and opens JupyterLab on the first notebook.
 start: $(VENV)/ready
-	$(VENV)/bin/jupyter lab notebooks/00_start_here.ipynb
+	$(VENV)/bin/jupyter lab --ServerApp.root_dir="$(CURDIR)" notebooks/00_start_here.ipynb
 
 test: $(VENV)/ready
 	$(RUN) -m ruff check .
@@ -67,6 +67,7 @@ lint: $(VENV)/ready
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 with venv was found; install one, or run make PYTHON=/path/to/python."; exit 1; }
+	@test "$$(uname -sm)" != "Darwin x86_64" || { echo "TensorFlow has no build for Macs with an Intel processor."; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(RUN) -m pip install -qq --upgrade pip
 	$(RUN) -m pip install -qq --constraint constraints.txt --editable '.[dev]'

@@ -100,4 +100,4 @@ def _tags(date, text):
 
 
 if __name__ == "__main__":
-    convert(*sys.argv[1:])
+    convert(*sys.argv[1:]) if len(sys.argv) == 3 else sys.exit(__doc__)

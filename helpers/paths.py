@@ -23,10 +23,10 @@ def preset() -> str:
 
 
 def data_folder() -> Path:
-    """Return the folder of MSD and last.fm files: `CRNN_DATA` (FileNotFoundError if it is none), or `data/demo`."""
+    """Return `CRNN_DATA`, from here or the project (FileNotFoundError if it is no folder), or else `data/demo`."""
     if not (chosen := os.environ.get("CRNN_DATA")):
         return DEMO
-    folder = Path(chosen).expanduser().resolve()
+    folder = next(filter(Path.is_dir, (Path(chosen).expanduser(), ROOT / chosen)), Path(chosen)).resolve()
     if not folder.is_dir():
         raise FileNotFoundError(f"CRNN_DATA={chosen!r}: {folder} is not a folder; set it to the data's full path.")
     if folder.name in ("demo", "models") and not is_synthetic(folder):

@@ -51,7 +51,7 @@ def choose(preset: str, use_drive: bool = False) -> str:
     if paths.preset() != before:
         print(f"Preset: {preset}.")
     if use_drive:
-        from google.colab import drive  # exists on Colab only
+        from google.colab import drive  # not on Colab? Leave USE_DRIVE False: results are in results/ as it is
 
         drive.mount("/content/drive")
         folder = Path("/content/drive/MyDrive/crnn-music-tagging-data")

@@ -87,7 +87,7 @@ def keep(predictor: str, rows: pd.DataFrame, path: Path) -> None:
 def main() -> None:
     """Score all predictors on all folds."""
     folder, date = paths.data_folder(), datetime.now(UTC).date().isoformat()
-    if paths.is_synthetic(folder):
+    if folder == paths.DEMO or paths.is_synthetic(folder):
         raise SystemExit("These are synthetic demo songs; set CRNN_DATA to a folder of real ones (data/README.md).")
     vocabulary = tags.vocabulary(folder)
     data = {count: snapshots.load(*snapshots.ensure(folder, vocabulary, (count,))) for count in (252, 512)}

@@ -27,9 +27,10 @@ SETUP = """\
 import os
 import sys
 
+source = "-b {ref} https://github.com/{repo}"
 if os.path.isdir("/content"):  # on Colab; git leaves a clone that is there as it is
-    os.system("git -C /content clone -q --depth 1 -b {ref} https://github.com/{repo}")
-places = (os.environ.get("CRNN_ROOT", "."), "..", "{folder}", "drive/MyDrive/{folder}")
+    os.system(f"git -C /content clone -q --depth 1 {source} crnn-music-tagging")
+places = (os.environ.get("CRNN_ROOT", "."), "..", "crnn-music-tagging", "drive/MyDrive/crnn-music-tagging")
 root = next((os.path.abspath(place) for place in places if os.path.isfile(f"{place}/helpers/session.py")), "")
 sys.path[:0] = [root, f"{root}/notebooks"]
 from helpers import session  # not found or wrong? Start Jupyter inside the project, or set CRNN_ROOT to its folder
@@ -70,14 +71,14 @@ def run(names: list[str], save: bool) -> None:
     start, chosen = time.perf_counter(), notebooks(names)
     # Fills numba's cache: two processes that do so at once can mix their files, and every later one then crashes.
     subprocess.run([sys.executable, "-c", "import librosa.onset, librosa.feature"], check=True)
-    waiting = sorted(chosen, key=lambda path: list(AFTER).index(path.name[:2]))
+    waiting = sorted(chosen, key=lambda path: [*AFTER, path.name[:2]].index(path.name[:2]))
     running: dict[Path, subprocess.Popen] = {}
     shared = len(chosen) > 1 and os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
     environment = THREADS | os.environ if shared else None
     try:
         while waiting or running:
             busy = {path.name[:2] for path in [*waiting, *running]}
-            ready = [path for path in waiting if not busy & set(AFTER[path.name[:2]])]
+            ready = [path for path in waiting if not busy & set(AFTER.get(path.name[:2], AFTER))]
             for path in ready[: SIDE_BY_SIDE - len(running)]:
                 waiting.remove(path)
                 command = [sys.executable, __file__, "one", path.name, *["--save"] * save]
@@ -106,14 +107,14 @@ def execute(path: Path, save: bool = False) -> float:
     notebook = nbformat.read(path, as_version=4)
     # A progress bar is for a person who watches. The name is for the manifest of the figures.
     environment = os.environ | {"TQDM_DISABLE": "1", "CRNN_NOTEBOOK": path.stem}
-    if data := os.environ.get("CRNN_DATA"):  # the kernel starts in another folder
-        environment["CRNN_DATA"] = os.path.abspath(os.path.expanduser(data))
+    if os.path.isdir(data := os.path.expanduser(os.environ.get("CRNN_DATA", ""))):  # the kernel starts elsewhere
+        environment["CRNN_DATA"] = os.path.abspath(data)
     start = time.perf_counter()
-    client = NotebookClient(notebook, timeout=7200, resources={"metadata": {"path": str(HERE)}})
+    client = NotebookClient(notebook, timeout=None, resources={"metadata": {"path": str(HERE)}})
     try:
         # What a cell prints is in the notebook; what the kernel itself says (TensorFlow's greeting) helps nobody.
         client.execute(stderr=subprocess.DEVNULL, env=environment)
-    except (CellExecutionError, DeadKernelError, TimeoutError) as error:
+    except (CellExecutionError, DeadKernelError) as error:
         plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # the kernel's traceback is coloured
         raise RuntimeError(f"{path.name} failed:\n{plain}") from None
     seconds = time.perf_counter() - start
@@ -137,13 +138,13 @@ def smaller(png: str) -> str:
 
 def setup_cell(repo: str, ref: str) -> str:
     """Return the set-up cell of all notebooks: on Colab it clones branch or tag `ref` of `repo`, "owner/name"."""
-    return SETUP.replace("{repo}", repo).replace("{ref}", ref).replace("{folder}", repo.split("/")[-1])
+    return SETUP.replace("{repo}", repo).replace("{ref}", ref)
 
 
 def stamp(repo: str, ref: str) -> None:
     """Write navigation lines, Colab badges and set-up cells into the notebooks, and the links of the README."""
     paths, readme = notebooks(), HERE.parent / "README.md"
-    text = readme.read_text()
+    text = readme.read_text(encoding="utf-8")
     for i, path in enumerate(paths):
         badge = "https://colab.research.google.com/assets/colab-badge.svg"
         target = f"https://colab.research.google.com/github/{repo}/blob/{ref}/notebooks/{path.name}"
@@ -158,10 +159,11 @@ def stamp(repo: str, ref: str) -> None:
         (setup,) = (cell for cell in notebook.cells if "setup" in cell.metadata.get("tags", []))
         setup.source = setup_cell(repo, ref)
         nbformat.write(notebook, path)
-    readme.write_text(text)
+    readme.write_text(text, encoding="utf-8")
     # A fork's next stamp, and the tests, start from here.
     script, names = HERE / "series.py", f'REPO, REF = "{repo}", "{ref}"'
-    script.write_text(re.sub(r"^REPO, REF = .*$", names, script.read_text(), flags=re.M))
+    own = re.sub(r"^REPO, REF = .*$", names, script.read_text(encoding="utf-8"), flags=re.M)
+    script.write_text(own, encoding="utf-8")
     print(f"Stamped {len(paths)} notebooks with {repo}, {ref}.")
 
 

@@ -65,13 +65,16 @@ def test_stamping_changes_badges_and_nothing_else(tmp_path, monkeypatch):
     shutil.copytree(series.HERE, copies)
     shutil.copy(paths.ROOT / "README.md", tmp_path)
     monkeypatch.setattr(series, "HERE", copies)
-    series.stamp("reader/fork", "try")
-    assert 'REPO, REF = "reader/fork", "try"' in (copies / "series.py").read_text()
+    repo, ref = "a-reader/a-fork-with-quite-a-long-name", "branch/with-a-long-one"
+    series.stamp(repo, ref)
+    assert f'REPO, REF = "{repo}", "{ref}"' in (copies / "series.py").read_text()
+    lint = [sys.executable, "-m", "ruff", "format", "--check", "--config", paths.ROOT / "pyproject.toml", copies]
+    assert subprocess.run(lint, capture_output=True).returncode == 0
     for source in NOTEBOOKS:
-        badge = f"github/reader/fork/blob/try/notebooks/{source.name}"
+        badge = f"github/{repo}/blob/{ref}/notebooks/{source.name}"
         before, after = nbformat.read(source, 4), nbformat.read(copies / source.name, 4)
         assert badge in (tmp_path / "README.md").read_text() and badge in tagged(after, "navigation")[0].source
-        assert "clone -q --depth 1 -b try https://github.com/reader/fork" in tagged(after, "setup")[0].source
+        assert f'"-b {ref} https://github.com/{repo}"' in tagged(after, "setup")[0].source
         shared = [c.source for c in before.cells if not c.metadata.get("tags")]
         assert shared == [c.source for c in after.cells if not c.metadata.get("tags")]
 

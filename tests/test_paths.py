@@ -44,6 +44,9 @@ def test_data_is_the_demo_set_unless_a_folder_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("CRNN_DATA", "music")
     with pytest.raises(FileNotFoundError, match=f"'music': {tmp_path / 'music'} is not a folder"):
         paths.data_folder()
+    monkeypatch.setattr(paths, "ROOT", tmp_path / "project")
+    (tmp_path / "project" / "music").mkdir(parents=True)
+    assert paths.data_folder() == tmp_path / "project" / "music"  # as data/billboard in a notebook
     inside = tmp_path / "music" / "audio"
     inside.mkdir(parents=True)
     assert paths.data_folder() == tmp_path / "music"

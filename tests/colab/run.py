@@ -21,7 +21,7 @@ import series
 
 HERE, ROOT = Path(__file__).resolve().parent, series.HERE.parent
 PACKAGES = HERE / "packages-2026-08-19.txt"
-NAME = series.REPO.split("/")[-1]
+NAME = "crnn-music-tagging"  # on Drive, and of the clone, whatever the fork is called
 # Ends the kernel after the first epoch, as Colab ends a session.
 BREAK_OFF = ("callbacks=[run]", "callbacks=[run, keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: os._exit(9))]")
 
@@ -60,7 +60,7 @@ def installed() -> set[str]:
 
 def become_colab(source: Path, content: Path) -> None:
     """Copy the project to `source` with `content` in the place of /content, and set what the kernels inherit."""
-    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "__pycache__", "data", "figures", "results"))
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "__pycache__", "data", "results"))
     for path in (*source.glob("notebooks/*.ipynb"), *source.glob("helpers/*.py")):
         path.write_text(path.read_text(encoding="utf-8").replace("/content", content.as_posix()), encoding="utf-8")
     content.mkdir()
