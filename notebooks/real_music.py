@@ -5,16 +5,18 @@ are replaced: `real_music_folds.csv` (a row a predictor and fold), `real_music_b
 and `real_music_history.csv` (a row an epoch). Notebook 08 draws those of `billboard`.
 """
 
+import functools
 from datetime import UTC, datetime
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from helpers import joining, metrics, paths, snapshots, splits, tags, training
+from helpers import joining, metrics, models, paths, snapshots, splits, tags, training
 
 NUM_FOLDS = 5  # each network starts from the seed that is its fold's number
 # Mason's networks and batch. 30 passes of 60 steps: too few for a momentum of .99 (notebook 04).
@@ -26,6 +28,10 @@ NETWORKS = {
     "small CRNN, permuted labels": (252, 252),
     "small CRNN, random keys": (252, 252),
     "small CRNN, random keys, shuffled in time": (252, 252),
+    "small CRNN, dropout 0.5 (50 epochs)": (252, 252),
+    "small CRNN, dropout 0.5, shuffled in time (50 epochs)": (252, 252),
+    "small CRNN, dropout 0.5, random keys (50 epochs)": (252, 252),
+    "small CRNN, dropout 0.5, random keys, shuffled in time (50 epochs)": (252, 252),
     "small CRNN, long songs, 512 segments": (512, 512),
     "small CRNN, long songs, 252 segments": (512, 252),
     "large CRNN": (252, 252),
@@ -45,10 +51,20 @@ def linear(predictor: str, x: np.ndarray, y: np.ndarray, train: np.ndarray) -> n
     return model.fit(features[train], y[train]).predict(features)
 
 
+def of_mason(size: str, segments: int, num_tags: int, rate: float | None):
+    """Return Mason's network, with another dropout `rate` in all four places if there is one."""
+    model = models.mason_crnn(size, segments, num_tags)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Dropout) and rate:
+            layer.rate = rate
+    return model
+
+
 def network(predictor: str, x, y, train, held_out, fold: int, **facts) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
     """Return the labels that a network was trained on, its scores of all songs, its history. `facts`: of `Run`."""
     options = {**SETTINGS, "seed": fold, "name": f"{facts['provenance']['dataset']}/{predictor.replace(' ', '-')}"}
-    labels, segments = y[train], x.shape[2]
+    labels, segments, rate = y[train], x.shape[2], 0.5 if "dropout" in predictor else None
+    options["num_epochs"] = 50 if rate else options["num_epochs"]  # it learns more slowly; 50 are Mason's own
     if "shuffled in time" in predictor:  # one order for all songs
         x = x[:, :, np.random.default_rng(0).permutation(segments)]
     if "permuted labels" in predictor:
@@ -56,8 +72,8 @@ def network(predictor: str, x, y, train, held_out, fold: int, **facts) -> tuple[
     if "random keys" in predictor:
         options["augment"] = training.transpose
     sides = (x[train], labels), (x[held_out], y[held_out])
-    size = "large" if "large" in predictor else "small"
-    model, history = training.fit_mason(size, segments, *sides, **facts, **options)
+    build = functools.partial(of_mason, "large" if "large" in predictor else "small", segments, y.shape[1], rate)
+    model, history = training.fit(build, *sides, **facts, **options)
     return labels, training.predict(model, x), history.assign(segments=segments, fold=fold)
 
 

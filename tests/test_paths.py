@@ -44,9 +44,6 @@ def test_data_is_the_demo_set_unless_a_folder_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("CRNN_DATA", "music")
     with pytest.raises(FileNotFoundError, match=f"'music': {tmp_path / 'music'} is not a folder"):
         paths.data_folder()
-    monkeypatch.setattr(paths, "ROOT", tmp_path / "project")
-    (tmp_path / "project" / "music").mkdir(parents=True)
-    assert paths.data_folder() == tmp_path / "project" / "music"  # as data/billboard in a notebook
     inside = tmp_path / "music" / "audio"
     inside.mkdir(parents=True)
     assert paths.data_folder() == tmp_path / "music"
@@ -58,6 +55,8 @@ def test_data_is_the_demo_set_unless_a_folder_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("CRNN_DATA", "demo")  # real files, whose figures would lie among those of the demo set
     with pytest.raises(ValueError, match="figures/demo/ is the project's own; rename your folder"):
         paths.data_folder()
+    monkeypatch.setenv("CRNN_DATA", "data")  # as data/billboard, whatever folder the kernel started in
+    assert paths.data_folder() == paths.ROOT / "data"
 
 
 def test_every_package_can_be_installed_with_the_oldest_python():

@@ -22,11 +22,13 @@ def test_sorted_numbers_know_neither_key_nor_the_order_of_pitch_classes():
 def test_each_control_changes_one_thing(monkeypatch):
     given = {}
 
-    def fit(size, segments, train, held_out, **options):
-        given[options["name"]] = train, held_out, options | {"size": size}
+    def fit(build, train, held_out, **options):
+        model = build()
+        rates = {layer.rate for layer in model.layers if hasattr(layer, "rate")}
+        given[options["name"]] = train, held_out, options | {"model": model.name, "rates": rates}
         return None, pd.DataFrame({"epoch": [1]})
 
-    monkeypatch.setattr(training, "fit_mason", fit)
+    monkeypatch.setattr(training, "fit", fit)
     monkeypatch.setattr(training, "predict", lambda model, x: np.zeros(Y.shape))
     fixed = (X, Y, TRAIN, HELD_OUT, 2)
     facts = {"provenance": {"dataset": "d"}, "tags": list("abc")}
@@ -34,7 +36,9 @@ def test_each_control_changes_one_thing(monkeypatch):
     (x, y), (x_held_out, y_held_out), options = given["d/small-CRNN"]
     assert np.array_equal(x, X[TRAIN]) and np.array_equal(y_held_out, Y[HELD_OUT])
     assert options["seed"] == 2 and "augment" not in options
-    assert (options["size"], given["d/large-CRNN"][2]["size"]) == ("small", "large")
+    assert given["d/large-CRNN"][2] == options | {"name": "d/large-CRNN", "model": "mason_crnn_large_30"}
+    strong = {"name": (name := "d/small-CRNN,-dropout-0.5-(50-epochs)"), "rates": {0.5}, "num_epochs": 50}
+    assert given[name][2] == options | strong and options["rates"] == {0.1, 0.3} and options["num_epochs"] == 30
     (shuffled, _), (shuffled_held_out, _), _ = given["d/small-CRNN,-shuffled-in-time"]
     assert not np.array_equal(shuffled, x)  # the order is one for all songs, of either side
     order = [x[0, 0, :, 0].tolist().index(value) for value in shuffled[0, 0, :, 0]]

@@ -150,5 +150,3 @@ def test_a_wrong_snapshot_is_named_and_what_to_do_is_said(stored, tmp_path):
     mixed.replace(stored[1])
     with pytest.raises(ValueError, match=r"of b \(.*\) and data \(.* of one data set"):
         session.songs(str(stored[0]), tmp_path, (12, 20))
-    with pytest.raises(FileNotFoundError, match=r"No snapshot at .*elsewhere\.pkl; notebook 01 makes it"):
-        session.songs("elsewhere.pkl", tmp_path, (12, 20))
