@@ -37,7 +37,7 @@ def test_each_control_changes_one_thing(monkeypatch):
     assert np.array_equal(x, X[TRAIN]) and np.array_equal(y_held_out, Y[HELD_OUT])
     assert options["seed"] == 2 and "augment" not in options
     assert given["d/large-CRNN"][2] == options | {"name": "d/large-CRNN", "model": "mason_crnn_large_30"}
-    strong = {"name": (name := "d/small-CRNN,-dropout-0.5-(50-epochs)"), "rates": {0.5}, "num_epochs": 50}
+    strong = {"name": (name := "d/small-CRNN,-dropout-0.5"), "rates": {0.5}, "num_epochs": 50}
     assert given[name][2] == options | strong and options["rates"] == {0.1, 0.3} and options["num_epochs"] == 30
     (shuffled, _), (shuffled_held_out, _), _ = given["d/small-CRNN,-shuffled-in-time"]
     assert not np.array_equal(shuffled, x)  # the order is one for all songs, of either side
