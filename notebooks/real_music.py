@@ -31,7 +31,6 @@ NETWORKS = {
     "small CRNN, dropout 0.5": (252, 252),
     "small CRNN, dropout 0.5, shuffled in time": (252, 252),
     "small CRNN, dropout 0.5, random keys": (252, 252),
-    "small CRNN, dropout 0.5, random keys, shuffled in time": (252, 252),
     "small CRNN, long songs, 512 segments": (512, 512),
     "small CRNN, long songs, 252 segments": (512, 252),
     "large CRNN": (252, 252),
