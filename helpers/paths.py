@@ -24,9 +24,9 @@ def preset() -> str:
 
 def data_folder() -> Path:
     """Return `CRNN_DATA`, from here or the project (FileNotFoundError if it is no folder), or else `data/demo`."""
-    if not (chosen := os.environ.get("CRNN_DATA")):
+    if not (chosen := os.path.expanduser(os.environ.get("CRNN_DATA", ""))):
         return DEMO
-    folder = next(filter(Path.is_dir, (Path(chosen).expanduser(), ROOT / chosen)), Path(chosen)).resolve()
+    folder = next(filter(Path.is_dir, (Path(chosen), ROOT / chosen)), Path(chosen)).resolve()
     if not folder.is_dir():
         raise FileNotFoundError(f"CRNN_DATA={chosen!r}: {folder} is not a folder; set it to the data's full path.")
     if folder.name in ("demo", "models") and not is_synthetic(folder):

@@ -106,9 +106,7 @@ def _network(path, tags_file):
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return 0 if every file was tagged, 1 if any was not (2 if nothing could begin)."""
     parser = argparse.ArgumentParser("python -m helpers.tag", description="Print the likeliest tags of recordings.")
-    parser.add_argument(
-        "files", nargs="+", type=Path, metavar="FILE", help="a recording, a folder of them, a song's analysis"
-    )
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="recording, folder or song's analysis")
     parser.add_argument("--model", type=Path, help="a .keras file you trust; without it Choi's CRNN of 2016")
     parser.add_argument("--tags", type=Path, help="text file with the names of the model's outputs, one a line")
     parser.add_argument("--top", type=int, default=5, help="tags a recording (default: 5)")

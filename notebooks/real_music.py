@@ -51,7 +51,7 @@ def linear(predictor: str, x: np.ndarray, y: np.ndarray, train: np.ndarray) -> n
 
 
 def of_mason(size: str, segments: int, num_tags: int, rate: float | None):
-    """Return Mason's network, with another dropout `rate` in all four places if there is one."""
+    """Return Mason's network; with a `rate`, that is the dropout in all four places (`build` in notebook 08)."""
     model = models.mason_crnn(size, segments, num_tags)
     for layer in model.layers:
         if isinstance(layer, keras.layers.Dropout) and rate:
@@ -63,7 +63,8 @@ def network(predictor: str, x, y, train, held_out, fold: int, **facts) -> tuple[
     """Return the labels that a network was trained on, its scores of all songs, its history. `facts`: of `Run`."""
     options = {**SETTINGS, "seed": fold, "name": f"{facts['provenance']['dataset']}/{predictor.replace(' ', '-')}"}
     labels, segments, rate = y[train], x.shape[2], 0.5 if "dropout" in predictor else None
-    options["num_epochs"] = 50 if rate else options["num_epochs"]  # it learns more slowly; 50 are Mason's own
+    if rate:
+        options["num_epochs"] = 50  # it learns more slowly; so many are Mason's own
     if "shuffled in time" in predictor:  # one order for all songs
         x = x[:, :, np.random.default_rng(0).permutation(segments)]
     if "permuted labels" in predictor:

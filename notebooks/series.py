@@ -71,6 +71,7 @@ def run(names: list[str], save: bool) -> None:
     start, chosen = time.perf_counter(), notebooks(names)
     # Fills numba's cache: two processes that do so at once can mix their files, and every later one then crashes.
     subprocess.run([sys.executable, "-c", "import librosa.onset, librosa.feature"], check=True)
+    # A notebook that `AFTER` does not know, such as a fork's, comes last, after all others.
     waiting = sorted(chosen, key=lambda path: [*AFTER, path.name[:2]].index(path.name[:2]))
     running: dict[Path, subprocess.Popen] = {}
     shared = len(chosen) > 1 and os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"

@@ -176,9 +176,9 @@ def test_the_runner_knows_every_notebook_waits_for_what_one_needs_and_says_what_
     run = small_series(tmp_path / "n", nb00="1", nb01=wait, nb02=made, nb06="assert open('other')", nb08=failing)
     result = run("00", "01", "02", "06")  # 01 and 02 end only if they run side by side, 06 only after 02
     assert result.returncode == 0, result.stderr
-    *names, last = [line[:15] for line in result.stdout.splitlines()]
-    assert len(names) == 4 and last == "Ran 4 notebooks" and names[0][:2] == "00"
-    assert names.index("02_x.ipynb     ") < names.index("06_x.ipynb     ")
+    first, *names, last = [line.split()[0] for line in result.stdout.splitlines()]
+    assert first == "00_x.ipynb" and last == "Ran" and len(names) == 3
+    assert names.index("02_x.ipynb") < names.index("06_x.ipynb")
     assert nbformat.read(tmp_path / "n" / "06_x.ipynb", 4).cells[0].execution_count == 1
     assert "begins with 77" in run("77").stderr
     result = run("08")
