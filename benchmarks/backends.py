@@ -20,8 +20,15 @@ NETWORKS = {  # what is built, and the songs or clips in a step
     "Choi CRNN, 0.1M": ('models.choi_network("crnn", "0.1M")', 8),
 }
 CODE = """
+import timeit
+import numpy as np
 from helpers import models, training
-print(training.hardware(), 1000 * training.seconds_per_clip({build}, {batch_size}, num_steps=5), sep="|")
+model, size = {build}, {batch_size}
+model.compile("adam", "binary_crossentropy")
+x, y = (np.ones((size, *shape[1:]), np.float32) for shape in (model.input_shape, model.output_shape))
+# `train_on_batch` returns the loss as a number, so it waits for a GPU to finish. The first step compiles.
+seconds = timeit.repeat(lambda: model.train_on_batch(x, y), number=1, repeat=6)
+print(training.hardware(), 1000 * min(seconds[1:]) / size, sep="|")
 """
 
 

@@ -31,6 +31,16 @@ def macro(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
     return table.mean().to_dict() | {"num_tags": len(table)}
 
 
+def evaluate(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    """Return `loss` and `streaming_auc` of probabilities `scores`, both Keras's, `num_songs`, and what `macro` does."""
+    import keras  # here, for it loads TensorFlow
+
+    auc, means = keras.metrics.AUC(), macro(labels, scores)
+    auc.update_state(labels, scores)
+    loss = keras.ops.mean(keras.ops.binary_crossentropy(np.float32(labels), np.float32(scores)))
+    return {"loss": float(loss), "streaming_auc": float(auc.result()), **means, "num_songs": len(labels)}
+
+
 def averages(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
     """Return what `macro` does, and `micro_auc` and `micro_average_precision` of all song-tag cells in one pot."""
     (auc,), (precision,) = tag_scores(*(np.asarray(values).reshape(-1, 1) for values in (labels, scores)))

@@ -1,5 +1,6 @@
 """The networks of both papers in plain Keras 3: they run on TensorFlow, JAX or PyTorch unchanged."""
 
+import numpy as np
 from keras import Input, Model, layers
 
 from helpers.layers import NormedConv, conv_block  # noqa: F401 - notebooks name the faster layer
@@ -100,3 +101,12 @@ def choi_crnn(widths, num_tags: int, name: str, recurrent_activation="sigmoid", 
         x = layers.Dropout(dropout, name="dropout5")(x)
     x = layers.Dense(num_tags, activation="sigmoid", dtype="float32", name="tags")(x)
     return Model(inputs, x, name=name)
+
+
+def predict(model: Model, x: np.ndarray) -> np.ndarray:
+    """Return `model`'s scores, float32 (n, num_tags), in batches of at most about half a million input values."""
+    batch, scores = min(32, max(1, 2**19 // int(np.prod(x.shape[1:])))), []
+    for rows in (x[i : i + 32 * batch] for i in range(0, len(x), 32 * batch)):  # so many are read at a time
+        full = -(-len(rows) // batch) * batch  # a batch of another size would be compiled for again, which takes long
+        scores.append(model.predict(np.resize(rows, (full, *rows.shape[1:])), batch, verbose=0)[: len(rows)])
+    return np.concatenate(scores)

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from helpers import metrics, paths
+from helpers import metrics, models, paths
 from helpers.streaming import Rows
 
 
@@ -43,7 +43,7 @@ class Run(keras.callbacks.Callback):
                 raise ValueError(f"{name}, {side}: {found}; give a 0 or 1 for each of {model.output_shape[-1]} tags.")
             if not isinstance(x, Rows) and not np.isfinite(x).all():  # pooling can lose a NaN, and nothing be learned
                 raise ValueError(f"{name}, {side}: the inputs hold NaN or infinity; mend or leave out those songs.")
-            self.sides[side] = x, y, evaluate(y, np.tile(shares, (len(y), 1)))["streaming_auc"]
+            self.sides[side] = x, y, metrics.evaluate(y, np.tile(shares, (len(y), 1)))["streaming_auc"]
         self.num_epochs, self.patience = int(num_epochs), patience and int(patience)
         self.history = pd.DataFrame({"split": [], "macro_auc": []})
         self.batches = Batches(*train, int(batch_size), int(seed), augment)
@@ -93,7 +93,7 @@ class Run(keras.callbacks.Callback):
         scored = self.patience or (epoch + 1) % 5 == 0 or epoch + 1 == self.num_epochs  # scoring takes long
         for side, (x, y, constant) in self.sides.items():
             row = {"epoch": epoch + 1, "split": side, "num_songs": len(y), "seconds": seconds, "constant_auc": constant}
-            rows.append(row | (evaluate(y, predict(self.model, x)) if scored else {}))
+            rows.append(row | (metrics.evaluate(y, models.predict(self.model, x)) if scored else {}))
         rows[0] |= {name: float(logs[name]) for name in ("loss", "streaming_auc") if name in logs}
         self.history = pd.DataFrame([*self.history.to_dict("records"), *rows[: 2 if scored else 1]])
         if scored or seconds > 5 or epoch == 0:  # saving takes as long as a short epoch; the first shows a full disk
@@ -154,24 +154,6 @@ def _network(model):
     for i, name in enumerate(dict.fromkeys(re.findall(r'"name": ("(?!(?:mixed_)?b?float)[^"]+")', text))):
         text = text.replace(f'"name": {name}', f'"name": {i}').replace(f"[{name}, ", f"[{i}, ")
     return text, [round(float(np.sum(weights, dtype=float)), 2) for weights in model.get_weights()]  # last bits differ
-
-
-def predict(model: keras.Model, x: np.ndarray | Rows) -> np.ndarray:
-    """Return `model`'s scores, float32 (n, num_tags), in batches of at most about half a million input values."""
-    batch, scores = min(32, max(1, 2**19 // int(np.prod(x.shape[1:])))), []
-    for rows in (x[i : i + 32 * batch] for i in range(0, len(x), 32 * batch)):  # so many are read at a time
-        full = -(-len(rows) // batch) * batch  # a batch of another size would be compiled for again, which takes long
-        scores.append(model.predict(np.resize(rows, (full, *rows.shape[1:])), batch, verbose=0)[: len(rows)])
-    return np.concatenate(scores)
-
-
-def evaluate(y: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    """Return losses and scores of probabilities `scores` for labels `y`, (n, num_tags); `streaming_auc` is Keras's."""
-    auc, macro = keras.metrics.AUC(), metrics.macro(y, scores)
-    auc.update_state(y, scores)
-    loss = keras.ops.mean(keras.ops.binary_crossentropy(np.float32(y), np.float32(scores)))
-    found = {name: macro[name] for name in ("macro_auc", "average_precision", "num_tags")}
-    return {"loss": float(loss), "streaming_auc": float(auc.result()), **found, "num_songs": len(y)}
 
 
 def hardware() -> str:

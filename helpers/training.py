@@ -1,13 +1,12 @@
 """Training as the papers do it: the settings of the series, and one `fit`."""
 
 import functools
-import timeit
 
 import keras
 import numpy as np
 
 from helpers import models, paths
-from helpers.runs import Run, evaluate, hardware, predict  # noqa: F401 - notebooks find all of training here
+from helpers.runs import Run, hardware  # noqa: F401 - notebooks find all of training here
 
 # Arguments of `fit` by preset. "paper": Mason 2020, "Initial training"; Choi et al. 2017, section 3, gives the
 # patience, the rest is ours. The demo set is small: smaller batches and larger steps make more of it.
@@ -60,12 +59,3 @@ def transpose(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return songs (n, 12, segments, 1), each in a random key: its pitch classes turn by 0 to 11 semitones."""
     turned = (np.arange(12) - rng.integers(12, size=(len(x), 1))) % 12
     return np.take_along_axis(x, turned[:, :, None, None], axis=1)
-
-
-def seconds_per_clip(model: keras.Model, batch_size: int = 4, num_steps: int = 3) -> float:
-    """Return a training step's seconds a clip: the fastest of `num_steps` after one. Changes the weights."""
-    model.compile("adam", "binary_crossentropy")
-    x, y = (np.ones((batch_size, *shape[1:]), np.float32) for shape in (model.input_shape, model.output_shape))
-    # `train_on_batch` returns the loss as a number, so it waits for a GPU to finish.
-    seconds = timeit.repeat(lambda: model.train_on_batch(x, y), number=1, repeat=num_steps + 1)
-    return min(seconds[1:]) / batch_size

@@ -73,7 +73,7 @@ def main() -> None:
         options |= {"seed": seed, "provenance": provenance, "tags": vocabulary}
         make = functools.partial(build, network, budget, len(vocabulary))
         model, history = training.fit(make, parts["train"], parts["valid"], name, **options)
-        scores = training.predict(model, parts["test"][0])
+        scores = models.predict(model, parts["test"][0])
         aucs = history.query("split == 'held_out'")["macro_auc"].to_numpy()
         parameters = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
         run = {"network": network, "budget": budget, "seed": seed, "backend": keras.backend.backend()}

@@ -74,7 +74,7 @@ def network(predictor: str, x, y, train, held_out, fold: int, **facts) -> tuple[
     sides = (x[train], labels), (x[held_out], y[held_out])
     build = functools.partial(of_mason, "large" if "large" in predictor else "small", segments, y.shape[1], rate)
     model, history = training.fit(build, *sides, **facts, **options)
-    return labels, training.predict(model, x), history.assign(segments=segments, fold=fold)
+    return labels, models.predict(model, x), history.assign(segments=segments, fold=fold)
 
 
 def of_tags(labels: list, scores: list, artists: list, vocabulary: list[str]) -> pd.DataFrame:

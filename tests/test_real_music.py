@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 import real_music
-from helpers import training
+from helpers import models, training
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.random((24, 12, 30, 1), np.float32), RNG.integers(0, 2, (24, 3))
@@ -29,7 +29,7 @@ def test_each_control_changes_one_thing(monkeypatch):
         return None, pd.DataFrame({"epoch": [1]})
 
     monkeypatch.setattr(training, "fit", fit)
-    monkeypatch.setattr(training, "predict", lambda model, x: np.zeros(Y.shape))
+    monkeypatch.setattr(models, "predict", lambda model, x: np.zeros(Y.shape))
     fixed = (X, Y, TRAIN, HELD_OUT, 2)
     facts = {"provenance": {"dataset": "d"}, "tags": list("abc")}
     learned = {predictor: real_music.network(predictor, *fixed, **facts)[0] for predictor in real_music.NETWORKS}

@@ -55,7 +55,7 @@ def test_training_from_disk_is_training_from_memory(files, tmp_path):
     model, history = training.fit(build, *streamed, "disk", **settings)
     columns = ["loss", "streaming_auc", "macro_auc"]
     np.testing.assert_allclose(history[columns], expected[columns], atol=1e-5)
-    np.testing.assert_allclose(training.predict(model, rows), training.predict(model, x), atol=1e-6)
+    np.testing.assert_allclose(models.predict(model, rows), models.predict(model, x), atol=1e-6)
 
 
 def test_bad_files_are_named(files, tmp_path):

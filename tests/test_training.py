@@ -17,7 +17,7 @@ from helpers import metrics, models, paths, training
 
 BUILD = functools.partial(models.mason_crnn, "small", 24)
 FACTS = {"dataset": "test", "synthetic": np.bool_(True)}
-COLUMNS = "epoch split loss streaming_auc macro_auc average_precision num_tags num_songs seconds constant_auc"
+COLUMNS = "epoch split loss streaming_auc macro_auc average_precision base_rate num_tags num_songs seconds constant_auc"
 
 
 def make_data():
@@ -160,7 +160,7 @@ def test_patience_stops_after_the_best_epoch_gives_its_weights_and_trains_no_mor
     aucs = history.query("split == 'held_out'")["macro_auc"].to_numpy()
     best = int(aucs.argmax())
     assert len(aucs) == best + 1 + 2 < 30, "chance labels cannot improve thirty times"
-    assert metrics.macro(held_out[1], training.predict(model, held_out[0]))["macro_auc"] == pytest.approx(aucs[best])
+    assert metrics.macro(held_out[1], models.predict(model, held_out[0]))["macro_auc"] == pytest.approx(aucs[best])
     again = training.fit(BUILD, train, held_out, "run", 30, patience=2, folder=tmp_path)
     assert_same(again, (model, history))
 
