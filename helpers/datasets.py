@@ -24,12 +24,11 @@ def read(folder: Path) -> tuple[pd.DataFrame, pd.Series]:
     raise FileNotFoundError(f"{folder} has none of {', '.join(READERS)}; see data/README.md for what they hold.")
 
 
-def audio_folder(data_folder: Path) -> Path:
-    """Return `data_folder`, or the folder of the demo's recordings if none lies below `data_folder`."""
-    folder = Path(data_folder)
-    if paths.is_synthetic(folder) and not (folder / "tags.csv").is_file():
-        return demo.ensure(folder, sound=True) / "audio"
-    return folder if audio.recordings(folder) else demo.ensure(sound=True) / "audio"
+def audio_folder(data_folder: Path, tagged: bool = False) -> Path:
+    """Return `data_folder`, or that of the demo's recordings if it has none or, `tagged`, no collection for `read`."""
+    folder, synthetic = Path(data_folder), paths.is_synthetic(data_folder)
+    there = any((folder / name).is_file() for name in READERS) if tagged or synthetic else audio.recordings(folder)
+    return folder if there else demo.ensure(folder if synthetic else paths.DEMO, sound=True) / "audio"
 
 
 def spectrograms(data_folder: Path, num_clips: int | None = None):
@@ -37,9 +36,7 @@ def spectrograms(data_folder: Path, num_clips: int | None = None):
 
     `x`: `streaming.Rows` (clips, 96, 1366, 1), remade after changes, no broken ones. `num_clips`: of a part, at most.
     """
-    folder = Path(data_folder)
-    if not any((folder / name).is_file() for name in READERS):
-        folder = demo.ensure(folder if paths.is_synthetic(folder) else paths.DEMO, sound=True) / "audio"
+    folder = audio_folder(data_folder, tagged=True)
     labels, split = read(folder)
     packed = paths.SNAPSHOTS / f"{paths.provenance(folder)['dataset']}_mel.h5"
     try:

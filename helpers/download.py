@@ -117,14 +117,12 @@ def unpack(archive: Path, folder: Path) -> None:
             else:
                 with tarfile.open(archive) as file:
                     file.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.4 and later have it
-                    file.extractall(whole, map(_plain, tqdm(file, archive.name, unit=" files")))
+                    for member in tqdm(file, archive.name, unit=" files"):
+                        inside = not {"/", ".."} & set(PurePosixPath(member.name).parts)
+                        if not inside or not (member.isreg() or member.isdir()):
+                            raise tarfile.TarError(f"{member.name} is no plain file inside it")
+                        file.extract(member, whole)
                     file.fileobj.read()  # only padding is left, but at its end gzip verifies its checksum
         except (tarfile.TarError, zipfile.BadZipFile, BadGzipFile, zlib.error, EOFError) as error:
             raise ValueError(f"{archive} is damaged or no safe archive ({error}); delete it, run again.") from error
         next(Path(whole).iterdir()).replace(folder)
-
-
-def _plain(member):
-    if not (member.isreg() or member.isdir()) or {"/", ".."} & set(PurePosixPath(member.name).parts):
-        raise tarfile.TarError(f"{member.name} is no plain file inside it")
-    return member

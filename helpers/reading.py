@@ -22,24 +22,19 @@ def find_files(root: Path, suffix: str) -> list[Path]:
     """Return paths below `root` that end with `suffix` (any case), sorted; FileNotFoundError if none, but for ""."""
     found, folders, first = [], [os.path.abspath(root)], {}
     for folder in folders:  # which grows; a link may lead back up, and some drives give every folder the inode 0
-        new = first.setdefault(os.path.realpath(folder), folder) == folder
         if folder != folders[0] and not os.access(folder, os.R_OK | os.X_OK):  # such as a disk's lost+found
             warnings.warn(f"{folder} may not be read; what is in it is left out.", stacklevel=2)
-            continue
-        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name) if new else []:
-            wanted = entry.is_dir() or entry.name.lower().endswith(suffix.lower())
-            if wanted and not entry.name.startswith("."):  # macOS leaves a `._x.h5` beside `x.h5`
-                (folders if entry.is_dir() else found).append(entry.path)
+        elif first.setdefault(os.path.realpath(folder), folder) == folder:
+            for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+                if not entry.name.startswith(".") and (entry.is_dir() or entry.name.lower().endswith(suffix.lower())):
+                    (folders if entry.is_dir() else found).append(entry.path)  # not macOS's `._x.h5` beside `x.h5`
     if suffix and not found:
         raise FileNotFoundError(f"{root} holds no {suffix} file; is it the right folder?")
     return [Path(path) for path in sorted(found)]
 
 
 def read_all(read_one, paths: list[Path], num_workers: int | None = None, description: str | None = None):
-    """Map `read_one` (path -> dict) over `paths` in processes (None: all cores, for many files); return (rows, broken).
-
-    `broken`: `path` and `reason` of the files that cannot be read, kill their process or repeat a `track_id`.
-    """
+    """Return (rows, broken): `read_one` of all `paths`; `path`, `reason` of those that fail or repeat a `track_id`."""
     work, chunks = partial(_try, read_one), [paths[i : i + CHUNK] for i in range(0, len(paths), CHUNK)]
     here = num_workers == 1 or (num_workers is None and len(paths) < FEW)
     done = map(work, chunks) if here else spread(work, chunks, num_workers)

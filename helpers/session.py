@@ -60,18 +60,14 @@ def choose(preset: str, use_drive: bool = False) -> str:
 
 
 def songs(snapshot: str, dataset: Path, segments: tuple[int, ...]) -> dict[int, pd.DataFrame]:
-    """Return the songs by number of `segments`, of `dataset` or of the file `snapshot` and those named like it.
-
-    `snapshot`: a path, or a name in `paths.SNAPSHOTS`; "" makes them. ValueError if they are not of one data set.
-    """
-    if not snapshot:
-        return dict(zip(segments, map(snapshots.load, snapshots.ensure(dataset, tags.vocabulary(dataset), segments))))
-    path = Path(snapshot).expanduser()
-    path = path if path.is_file() else paths.SNAPSHOTS / path
-    files = [path.with_name(re.sub(r"segments-\d+", f"segments-{count}", path.name)) for count in segments]
-    tables = [snapshots.load(file) for file in files]
-    held = ["{segments} segments of {dataset} (synthetic: {synthetic})".format(**t.attrs["provenance"]) for t in tables]
-    if held != [re.sub(r"\d+", str(count), held[0], count=1) for count in segments]:
-        raise ValueError(f"SNAPSHOT has {held} in {files}; notebook 01 makes a file of each of {segments}.")
-    print("Songs:", ", ".join(held))
-    return dict(zip(segments, tables, strict=True))
+    """Return the songs by number of `segments`: of `dataset`, or of the file `snapshot` and those named like it."""
+    files = [re.sub(r"segments-\d+(?=[^/]*$)", f"segments-{count}", os.path.expanduser(snapshot)) for count in segments]
+    files = files if snapshot else snapshots.ensure(dataset, tags.vocabulary(dataset), segments)
+    found = {table.attrs["segments"]: table for table in map(snapshots.load, files)}
+    origins = {"{dataset} (synthetic: {synthetic})".format(**table.attrs["provenance"]) for table in found.values()}
+    about = f"{list(found)} segments of {' and '.join(sorted(origins))} in {', '.join(map(str, files))}"
+    if len(origins) > 1 or list(found) != list(segments):
+        raise ValueError(f"SNAPSHOT has {about}; give {segments} of one data set: notebook 01 makes a file of each.")
+    if snapshot:
+        print(f"Songs: {about}")
+    return found

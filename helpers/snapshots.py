@@ -34,20 +34,16 @@ def ensure(dataset: Path, vocabulary: list[str], segments: tuple[int, ...], fold
     with suppress(FileNotFoundError, pickle.UnpicklingError):
         if all(expected.items() <= load(path).attrs.items() for path in found):
             return found
-    if not files:
-        raise FileNotFoundError(f"{dataset} holds no .h5 or .json file to make {found[0]} of.")
     (tracks, broken), (tags, broken_tags) = msd.read_tracks(dataset), lastfm.read_tags(dataset)
     for path, reason in pd.concat([broken, broken_tags]).head(1).to_numpy():
         print(f"{len(broken) + len(broken_tags)} files cannot be read and are left out: {path} ({reason}) ...")
-    joined = [joining.join(tracks, tags, vocabulary, count, mismatches=wrong) for count in segments]
-    for songs, _ in joined:
-        songs.attrs["files"] = files  # of before the reading: what came meanwhile is not in it
-    return [save(songs, dataset, report, folder) for songs, report in joined]
+    joined = (joining.join(tracks, tags, vocabulary, count, mismatches=wrong) for count in segments)
+    return [save(songs, dataset, report, folder, files) for songs, report in joined]
 
 
-def save(songs: pd.DataFrame, dataset: Path, report: dict | None = None, folder: Path | None = None) -> Path:
+def save(songs: pd.DataFrame, dataset: Path, report: dict | None = None, folder: Path | None = None, files="") -> Path:
     """Write `songs` and `report` of `joining.join`; ValueError for any column but text, numbers and arrays of them."""
-    files = songs.attrs.get("files") or _files(dataset)
+    files = files or songs.attrs.get("files") or _files(dataset)  # of before the reading: none that came meanwhile
     attrs = songs.attrs | {"files": files if len(songs) == songs.attrs.get("num_songs") else "some songs"}
     attrs["provenance"] = paths.provenance(dataset) | {key: attrs[key] for key in ("segments", "match")}
     attrs["provenance"] |= {"num_songs": len(songs), "steps": report["steps"].to_dict("list") if report else {}}

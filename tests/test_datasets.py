@@ -108,7 +108,8 @@ def test_an_artists_songs_are_on_one_side_however_it_is_spelt_and_on_the_same_ev
 
 
 def test_the_folder_with_recordings(tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "ensure", lambda folder=tmp_path / "demo", sound=False: folder if sound else None)
+    monkeypatch.setattr(demo, "ensure", lambda folder, sound=False: folder if sound else None)
+    monkeypatch.setattr(paths, "DEMO", tmp_path / "demo")
     (tmp_path / "._song.mp3").touch()  # macOS leaves such
     assert datasets.audio_folder(tmp_path) == tmp_path / "demo" / "audio"
     with pytest.raises(FileNotFoundError, match=r"none of annotations_final\.csv, autotagging.*, tags\.csv"):
