@@ -29,13 +29,14 @@ def load_clip(path: Path) -> np.ndarray:
     libsndfile has cut it. Where files were joined into one, the first is read. FileNotFoundError; ValueError if nothing
     can be decoded, or NaN, infinite or absurd samples.
     """
-    samples = _read(Path(path), NUM_SAMPLES)
-    return np.pad(samples, (0, NUM_SAMPLES - len(samples)))
+    samples, total = _decode(path)
+    clip = samples[max(0, (total - NUM_SAMPLES) // 2) :][:NUM_SAMPLES]
+    return np.pad(clip, (0, NUM_SAMPLES - len(clip)))
 
 
 def load(path: Path) -> np.ndarray:
     """Return a whole recording, otherwise as `load_clip`: float32 (samples,), 12 kHz, mono."""
-    return _read(Path(path), None)
+    return _decode(path)[0]
 
 
 def as_on_disk(path: Path) -> Path:
@@ -47,38 +48,28 @@ def as_on_disk(path: Path) -> Path:
     return next((file for file in forms if os.path.exists(file)), parent / path.name)  # a name too long is none
 
 
-def _read(path, limit):
-    """Return the centre `limit` samples at 12 kHz, or all; fewer if the recording is shorter."""
-    samples, total = _decode(path := as_on_disk(path))
-    limit = limit or total
-    first = max(0, (total - limit) // 2)
-    samples = samples[first : first + limit]
-    if not len(samples) or not np.abs(samples).max() < 1e6:  # times full amplitude; true for NaN, too
-        raise ValueError(f"{path} has no samples, or NaN, infinite or absurdly large ones; repair it or leave it out.")
-    return samples
-
-
 def _decode(path):
-    """Return a file's float32 mono samples at 12 kHz, and how many they are with the delay of an MP3's decoder."""
+    """Return a recording's float32 mono samples at 12 kHz, and how many they are with the delay of an MP3's decoder."""
+    path = as_on_disk(Path(path))
     if not path.stat().st_size:
         raise ValueError(f"{path} is an empty file; copy or download it again, or leave it out.")
     try:
-        is_mp3 = soundfile.info(bytes(path)).format == "MP3"  # a name need not be UTF-8
-    except (soundfile.SoundFileError, TypeError) as error:  # TypeError: named .raw
-        return _convert(path, error)
-    content, at = path.read_bytes() if is_mp3 else b"", 0
-    while tag := ID3.match(content, at):
-        at = tag.end() + sum(byte << shift for byte, shift in zip(tag[1], (21, 14, 7, 0), strict=True))
-    # An MP3's first frame comes after any ID3 tags, zeros and other things.
-    first = re.compile(rb"\xff[\xe2-\xfe]|\Z").search(content, at).start()
-    delay = MP3_DELAY if is_mp3 and not LAME.match(content, first) else 0
-    stream = (_Endless if delay else io.BytesIO)(content[first:]) if is_mp3 else bytes(path)
-    try:
-        with soundfile.SoundFile(stream) as file:
-            mono, count = _mono(file, path, delay)
-            return mono, math.ceil(count * SR / file.samplerate)
-    except soundfile.SoundFileError as error:  # it may hold nothing but tags
-        return _convert(path, error)
+        source, delay = bytes(path), 0  # a name need not be UTF-8
+        if soundfile.info(source).format == "MP3":
+            content, at = path.read_bytes(), 0
+            while tag := ID3.match(content, at):
+                at = tag.end() + sum(byte << shift for byte, shift in zip(tag[1], (21, 14, 7, 0), strict=True))
+            # The first frame comes after any ID3 tags, zeros and other things.
+            first = re.compile(rb"\xff[\xe2-\xfe]|\Z").search(content, at).start()
+            delay = 0 if LAME.match(content, first) else MP3_DELAY
+            source = (_Endless if delay else io.BytesIO)(content[first:])
+        with soundfile.SoundFile(source) as file:
+            samples, total = _mono(file, path, delay)
+    except (soundfile.SoundFileError, TypeError) as error:  # it may hold nothing but tags; TypeError: named .raw
+        samples, total = _convert(path, error)
+    if not len(samples) or not np.abs(samples).max() < 1e6:  # times full amplitude; true for NaN, too
+        raise ValueError(f"{path} has no samples, or NaN, infinite or absurdly large ones; repair it or leave it out.")
+    return samples, total
 
 
 class _Endless(io.BytesIO):
@@ -89,7 +80,7 @@ class _Endless(io.BytesIO):
 
 
 def _mono(file, path, delay):
-    """Decode all that can be; return float32 (samples,) at 12 kHz, without `delay`, and how many the file has."""
+    """Decode all that can be; return float32 (samples,) at 12 kHz, without `delay`, and how many they are with it."""
     file.seekable = lambda: False  # else soundfile believes the header's length, and seeks after each block
     resampler = soxr.ResampleStream(file.samplerate, SR, 1, "float32", "HQ")  # hours at 48 kHz would fill the memory
     parts, count = [], 0
@@ -100,8 +91,8 @@ def _mono(file, path, delay):
             count += len(block)
     parts.append(resampler.resample_chunk(np.empty(0, np.float32), last=True))
     if count < file.frames < 2**32:  # larger numbers stand for an unknown length
-        warnings.warn(f"{path}: only {count / file.samplerate:.1f} s can be decoded, not all.", stacklevel=5)
-    return np.concatenate(parts), count
+        warnings.warn(f"{path}: only {count / file.samplerate:.1f} s can be decoded, not all.", stacklevel=4)
+    return np.concatenate(parts), math.ceil(count * SR / file.samplerate)
 
 
 def _convert(path, problem):

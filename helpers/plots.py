@@ -109,13 +109,6 @@ def redraw() -> list[Path]:
     return drawn
 
 
-def _colors(values) -> dict:
-    """Return a colour for each value: the one it has in all figures, or else the next."""
-    known = SEGMENT_COLORS | NETWORK_COLORS | CATEGORY_COLORS
-    others = [value for value in dict.fromkeys(values) if value not in known]
-    return known | {value: PALETTE[i % len(PALETTE)] for i, value in enumerate(others)}
-
-
 def plain(name: object) -> str:
     r"""Return a name as text that is safe to draw: no TeX, and what no font here can draw as an escape like \u65e5."""
     families = [font_manager.FontProperties(family=[family]) for family in plt.rcParams["font.family"]]
@@ -142,7 +135,8 @@ def training_curves(table: pd.DataFrame, by: str = "segments"):
     A thin line a `seed`, dashed: the second `size`; ten held-out songs or more. `hardware`, `date`: an earlier run.
     """
     table = table.assign(seed=table.get("seed", 0), size=table.get("size", ""))
-    colors, lines = _colors(table[by]), dict(zip(table["size"].unique(), ("-", "--"), strict=False))
+    colors = {value: f"C{i}" for i, value in enumerate(table[by].unique())} | SEGMENT_COLORS
+    lines = dict(zip(table["size"].unique(), ("-", "--"), strict=False))
     fig, axes = plt.subplots(1, 3, figsize=(11, 3.9), dpi=80, sharex=True, sharey=True, gridspec_kw={"wspace": 0.07})
     train, held_out = ("train", "training songs, dropout on"), ("held_out", "held-out songs, dropout off")
     panels = ((*train, "streaming_auc"), (*held_out, "streaming_auc"), (*held_out, "macro_auc"))
@@ -179,15 +173,15 @@ def size_and_time(table: pd.DataFrame, x: str, y: str):
     `table` has `network`, `budget`, and as `x` and `y` "parameters", "seconds_2500" (all of one machine), "macro_auc".
     Scores have `low`, `high`, `oracle`, and `run`, `hardware`, `date` of up to six runs, each with its own marks.
     """
-    score, timed, colors = y == "macro_auc", table[table[y].isna()], _colors(table["network"])
+    score, timed = y == "macro_auc", table[table[y].isna()]
     known = table.dropna(subset=y).assign(run=table["run"] if score else "")  # all times are of one machine
     ratios = [9, 1] if len(timed) else [1]
     fig, axes = plt.subplots(len(ratios), 1, figsize=(9, 4.6), sharex=True, squeeze=False, height_ratios=ratios)
     ax, below, step = axes[0, 0], axes[-1, 0], 1.12 if score and x == "parameters" else 1
     fills = dict(zip(known["run"].unique(), ("full", "none", "left", "right", "top", "bottom"), strict=False))
     for i, network in enumerate(table["network"].unique()):
-        look = {"color": colors[network], "marker": NETWORK_MARKERS.get(network, "v"), "markersize": 7}
-        ax.plot([], [], label=plain(network), **look)
+        look = {"color": NETWORK_COLORS[network], "marker": NETWORK_MARKERS[network], "markersize": 7}
+        ax.plot([], [], label=network, **look)
         side = step ** (i - (table["network"].nunique() - 1) / 2)
         trained = known[known["network"] == network].sort_values("parameters")
         trained["place"] = trained[x] * side * 1.02 ** trained.groupby("parameters").cumcount()
@@ -325,10 +319,9 @@ def score_intervals(table: pd.DataFrame, y: str, by=None, score="macro_auc", ora
     fig, ax = plt.subplots(figsize=(8, 1 + 0.4 * len(names)), dpi=80)
     groups = dict(list(table.groupby(by, sort=False))) if by else {NAMES[score]: table}
     for i, (name, rows) in enumerate(groups.items()):
-        color = _colors(groups)[name]
         places = rows[y].map(names.index) + 0.4 * shared * ((i + 0.5) / len(groups) - 0.5)
-        ax.hlines(places, rows["low"], rows["high"], color=color, linewidth=1.2)
-        ax.scatter(rows[score], places, s=30, color=color, label=plain(name) if by else None)
+        ax.hlines(places, rows["low"], rows["high"], color=f"C{i}", linewidth=1.2)
+        ax.scatter(rows[score], places, s=30, color=f"C{i}", label=plain(name) if by else None)
     ax.axvline(0.5, **CONSTANT)
     if pd.notna(oracle):  # None: real songs; NaN: a demo set that is not here
         ax.axvline(oracle, **ORACLE)
