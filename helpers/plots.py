@@ -32,6 +32,7 @@ ORACLE = {"color": "0.4", "linewidth": 1.2, "linestyle": "--", "label": "oracle 
 PAPER = {"color": "0.8", "linewidth": 3, "zorder": 0, "label": "SOTA in the paper, real\nmusic (.851): not our data"}
 BESIDE = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5)}  # a legend to the right of its axes
 LAYER_COLORS = {"InputLayer": SKY, "MaxPooling2D": BLUE, "GRU": GREEN, "Dense": PINK, "tags": ORANGE}
+PITCHES = ("C", "D", "E", "F♯", "G♯", "A♯")  # every second pitch class: a row for each is too narrow for letters
 ROOM = 0.8  # inches between drawn layers, for an arrow and its text
 # For names in other scripts, where they are installed: on Linux, macOS and Windows.
 FONTS = ["Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "Noto Sans Devanagari", "Noto Sans Thai"]
@@ -147,7 +148,8 @@ def training_curves(table: pd.DataFrame, by: str = "segments"):
             if split == "train" or rows["num_songs"].min() >= 10:
                 runs, keras = rows.pivot_table(score, "epoch", "seed"), score == "streaming_auc"
                 look = {"color": colors[value], "linestyle": lines[size]}
-                ax.plot(runs, linewidth=0.7 * (runs.shape[1] > 1), alpha=0.5, **look)
+                if runs.shape[1] > 1:
+                    ax.plot(runs, linewidth=0.7, alpha=0.5, **look)
                 ax.plot(runs.mean(axis=1, skipna=False).dropna(), linewidth=2, **look)
                 constant = {"y": rows["constant_auc"].mean(), "color": colors[value]} if keras else {"y": 0.5}
                 ax.axhline(**CONSTANT | constant)
@@ -338,7 +340,7 @@ def show_pitches(segments_pitches: np.ndarray, title: str = "", ax=None, starts:
     look = {"cmap": "magma", "vmin": 0, "vmax": 1, "rasterized": True}
     image = ax.pcolormesh(edges, np.arange(13) - 0.5, np.asarray(segments_pitches).T, **look)
     ax.figure.colorbar(image, ax=ax, label="strength")
-    ax.set_yticks((0, 4, 7, 9), "CEGA", fontsize="small")
+    ax.set_yticks(range(0, 12, 2), PITCHES, fontsize="small")
     ax.set(title=plain(title), xlabel="segment" if starts is None else "seconds", ylabel="pitch class")
     ax.label_outer()
     return ax.figure, ax
