@@ -102,6 +102,8 @@ def test_curves_show_runs_their_mean_and_the_constant_predictor_of_the_same_song
     shown = [text.get_text() for text in fig.legends[0].get_texts()]
     assert "1,024 segments: 40 training songs; 7 held-out songs, too few to draw" in shown
     assert "dropout on" in axes[0].get_title() and "dropout off" in axes[1].get_title()
+    _, axes = plots.training_curves(make_history().query("seed == 0"))
+    assert all(line.get_linewidth() for ax in axes for line in ax.lines)  # dashes of no width stop matplotlib 3.10
 
 
 def test_songs_and_sound_have_their_frequencies_and_seconds_in_the_right_place():
