@@ -104,7 +104,7 @@ def choi_crnn(widths, num_tags: int, name: str, recurrent_activation="sigmoid", 
 
 
 def predict(model: Model, x: np.ndarray) -> np.ndarray:
-    """Return `model`'s scores, float32 (n, num_tags), in batches of at most about half a million input values."""
+    """Return `model`'s scores of `x`, an array or `streaming.Rows`: float32 (n, num_tags). Takes little memory."""
     batch, scores = min(32, max(1, 2**19 // int(np.prod(x.shape[1:])))), []
     for rows in (x[i : i + 32 * batch] for i in range(0, len(x), 32 * batch)):  # so many are read at a time
         full = -(-len(rows) // batch) * batch  # a batch of another size would be compiled for again, which takes long

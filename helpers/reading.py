@@ -36,7 +36,7 @@ def find_files(root: Path, suffix: str) -> list[Path]:
 def read_all(read_one, paths: list[Path], num_workers: int | None = None, description: str | None = None):
     """Return (rows, broken): `read_one` of all `paths`; `path`, `reason` of those that fail or repeat a `track_id`."""
     work, chunks = partial(_try, read_one), [paths[i : i + CHUNK] for i in range(0, len(paths), CHUNK)]
-    here = num_workers == 1 or (num_workers is None and len(paths) < FEW)
+    here = num_workers == 1 or (num_workers is None and len(paths) < FEW)  # None: all cores, if it pays
     done = map(work, chunks) if here else spread(work, chunks, num_workers)
     rows, broken, first = [], [], {}
     for chunk, results in zip(chunks, tqdm(done, description, len(chunks), unit=f" x {CHUNK} files"), strict=True):

@@ -60,7 +60,10 @@ def choose(preset: str, use_drive: bool = False) -> str:
 
 
 def songs(snapshot: str, dataset: Path, segments: tuple[int, ...]) -> dict[int, pd.DataFrame]:
-    """Return the songs by number of `segments`: of `dataset`, or of the file `snapshot` and those named like it."""
+    """Return the songs by number of `segments`: of `dataset`, or of the file `snapshot` and those named like it.
+
+    FileNotFoundError or ValueError if the files are not there, or not of these segments and one data set.
+    """
     files = [re.sub(r"segments-\d+(?=[^/]*$)", f"segments-{count}", os.path.expanduser(snapshot)) for count in segments]
     files = files if snapshot else snapshots.ensure(dataset, tags.vocabulary(dataset), segments)
     found = {table.attrs["segments"]: table for table in map(snapshots.load, files)}
